@@ -1,0 +1,2 @@
+// Package worker runs background jobs inside any Go program.
+package worker

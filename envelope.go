@@ -1,0 +1,409 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of what a job may carry, in bytes. EncodeJob, Client.Enqueue and DecodeJob hold jobs to them.
+const (
+	MaxIDLength       = 255
+	MaxTypeLength     = 255
+	MaxQueueLength    = 64
+	MaxTopicLength    = 512
+	MaxKeyLength      = 255
+	MaxHeadersSize    = 16 << 10 // names and values together
+	MaxTextSize       = 4 << 10  // Status.Message and Status.Error
+	MaxResultSize     = 1 << 20
+	MaxCheckpointSize = 1 << 20
+
+	// DefaultMaxPayload is the limit of a payload where Backend.MaxPayload says nothing else.
+	DefaultMaxPayload = 1 << 20
+
+	maxHeaderLine = 256 << 10 // no valid header comes near: each byte of the limits above may be escaped sixfold
+)
+
+// formatVersion is the version of the wire format that this package writes, and the highest that it reads.
+const formatVersion = 1
+
+// header is the first line of an encoded job. Defaults are left out; names are short as they are stored a million
+// times. Durations are nanoseconds, times milliseconds since 1970.
+type header struct {
+	Version     int               `json:"v"`
+	ID          string            `json:"i"`
+	Type        string            `json:"t"`
+	Queue       string            `json:"q,omitempty"`
+	Topic       string            `json:"o,omitempty"`
+	Key         string            `json:"k,omitempty"`
+	MaxAttempts int64             `json:"a,omitempty"`
+	Base        int64             `json:"b,omitempty"`
+	Max         int64             `json:"m,omitempty"`
+	Window      int64             `json:"w,omitempty"`
+	Timeout     int64             `json:"d,omitempty"`
+	RunAt       int64             `json:"r,omitempty"`
+	ExpiresAt   int64             `json:"x,omitempty"`
+	EnqueuedAt  int64             `json:"e,omitempty"`
+	Headers     map[string]string `json:"h,omitempty"`
+}
+
+// EncodeJob returns the job's wire format: a header as one line of JSON, a newline, and the payload's bytes as given.
+// What the claim fills in and Delay are not part of it. Empty ID, Queue, Topic and EnqueuedAt are an error, as NewJob
+// and Client set them.
+func EncodeJob(job *Job) ([]byte, error) {
+	if err := job.check(0); err != nil {
+		return nil, fmt.Errorf("encode job: %w", err)
+	}
+	return job.encode(), nil
+}
+
+// encode appends what check has found to be in order.
+func (j *Job) encode() []byte {
+	b := make([]byte, 0, 160+len(j.Payload))
+	b = append(b, `{"v":1`...)
+	b = appendString(b, "i", j.ID)
+	b = appendString(b, "t", j.Type)
+	if j.Queue != DefaultQueue {
+		b = appendString(b, "q", j.Queue)
+	}
+	if !defaultTopic(j.Topic, j.ID) {
+		b = appendString(b, "o", j.Topic)
+	}
+	if j.Key != "" {
+		b = appendString(b, "k", j.Key)
+	}
+	b = appendInt(b, "a", int64(j.Retry.MaxAttempts))
+	b = appendInt(b, "b", int64(j.Retry.Base))
+	b = appendInt(b, "m", int64(j.Retry.Max))
+	b = appendInt(b, "w", int64(j.Retry.Window))
+	b = appendInt(b, "d", int64(j.Timeout))
+	b = appendInt(b, "r", toMillis(j.RunAt))
+	b = appendInt(b, "x", toMillis(j.ExpiresAt))
+	b = appendInt(b, "e", toMillis(j.EnqueuedAt))
+	if len(j.Headers) > 0 {
+		h, _ := json.Marshal(j.Headers) // strings always marshal
+		b = append(append(b, `,"h":`...), h...)
+	}
+	b = append(b, '}', '\n')
+	return append(b, j.Payload...)
+}
+
+func appendString(b []byte, name, value string) []byte {
+	b = append(append(append(b, ',', '"'), name...), '"', ':')
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			quoted, _ := json.Marshal(value)
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), value...), '"')
+}
+
+func appendInt(b []byte, name string, value int64) []byte {
+	if value == 0 {
+		return b
+	}
+	b = append(append(append(b, ',', '"'), name...), '"', ':')
+	return strconv.AppendInt(b, value, 10)
+}
+
+func defaultTopic(topic, id string) bool {
+	return len(topic) == 4+len(id) && topic[:4] == "job:" && topic[4:] == id
+}
+
+// DecodeJob reads the wire format. Header names that it doesn't know are ignored. An error is a *DecodeError. The
+// job's Payload is part of body, which the caller must not change afterwards.
+func DecodeJob(body []byte) (*Job, error) {
+	line := bytes.IndexByte(body, '\n')
+	if line < 0 || line > maxHeaderLine {
+		return nil, &DecodeError{Body: body, Err: errors.New("no header line")}
+	}
+	text := string(body[:line])
+	var h header
+	if !h.scan(text) {
+		h = header{}
+		if err := json.Unmarshal(body[:line], &h); err != nil {
+			return nil, &DecodeError{Body: body, Err: fmt.Errorf("header: %w", err)}
+		}
+	}
+	if h.Version < 1 || h.Version > formatVersion {
+		return nil, &DecodeError{ID: h.ID, Body: body,
+			Err: fmt.Errorf("format version is %d: this worker reads 1 to %d", h.Version, formatVersion)}
+	}
+	job := &Job{
+		ID: h.ID, Type: h.Type, Queue: h.Queue, Topic: h.Topic, Key: h.Key,
+		Payload: body[line+1:], Headers: h.Headers,
+		Retry: RetryPolicy{
+			MaxAttempts: int(h.MaxAttempts), Base: time.Duration(h.Base),
+			Max: time.Duration(h.Max), Window: time.Duration(h.Window),
+		},
+		Timeout:   time.Duration(h.Timeout),
+		RunAt:     fromMillis(h.RunAt),
+		ExpiresAt: fromMillis(h.ExpiresAt), EnqueuedAt: fromMillis(h.EnqueuedAt),
+	}
+	if job.Queue == "" {
+		job.Queue = DefaultQueue
+	}
+	if job.Topic == "" {
+		job.Topic = "job:" + job.ID
+	}
+	if err := job.checkHeader(); err != nil {
+		return nil, &DecodeError{ID: h.ID, Body: body, Err: err}
+	}
+	return job, nil
+}
+
+// scan reads a header as encode writes it, many times faster than encoding/json, and reports whether it was one. What
+// it refuses is left to encoding/json, so it need not know all of JSON.
+func (h *header) scan(s string) bool {
+	if len(s) < 2 || s[0] != '{' {
+		return false
+	}
+	s = s[1:]
+	for len(s) > 5 && s[0] == '"' && s[2] == '"' && s[3] == ':' {
+		name := s[1]
+		s = s[4:]
+		switch {
+		case name == 'h':
+			end := strings.LastIndexByte(s, '}')
+			if end < 0 || json.Unmarshal([]byte(s[:end]), &h.Headers) != nil {
+				return false // encode writes the headers last
+			}
+			s = s[end:]
+		case s[0] == '"':
+			end := strings.IndexByte(s[1:], '"') + 1
+			if end < 1 || !plain(s[1:end]) || !h.setString(name, s[1:end]) {
+				return false
+			}
+			s = s[end+1:]
+		default:
+			end := strings.IndexAny(s, ",}")
+			if end < 0 {
+				return false
+			}
+			n, err := strconv.ParseInt(s[:end], 10, 64)
+			if err != nil || strconv.FormatInt(n, 10) != s[:end] || !h.setInt(name, n) {
+				return false
+			}
+			s = s[end:]
+		}
+		if s == "}" {
+			return true
+		}
+		if s == "" || s[0] != ',' {
+			return false
+		}
+		s = s[1:]
+	}
+	return false
+}
+
+// plain reports whether s stands for itself inside JSON quotes.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == '\\' || s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *header) setString(name byte, value string) bool {
+	switch name {
+	case 'i':
+		h.ID = value
+	case 't':
+		h.Type = value
+	case 'q':
+		h.Queue = value
+	case 'o':
+		h.Topic = value
+	case 'k':
+		h.Key = value
+	default:
+		return false
+	}
+	return true
+}
+
+func (h *header) setInt(name byte, value int64) bool {
+	switch name {
+	case 'v':
+		h.Version = int(value)
+	case 'a':
+		h.MaxAttempts = value
+	case 'b':
+		h.Base = value
+	case 'm':
+		h.Max = value
+	case 'w':
+		h.Window = value
+	case 'd':
+		h.Timeout = value
+	case 'r':
+		h.RunAt = value
+	case 'x':
+		h.ExpiresAt = value
+	case 'e':
+		h.EnqueuedAt = value
+	default:
+		return false
+	}
+	return true
+}
+
+func toMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// check reports the first thing about the job that is missing or over its limit. maxPayload 0 means no limit.
+func (j *Job) check(maxPayload int) error {
+	if err := j.checkHeader(); err != nil {
+		return err
+	}
+	switch {
+	case len(j.Payload) == 0:
+		return errors.New("payload is empty: it must be JSON")
+	case maxPayload > 0 && len(j.Payload) > maxPayload:
+		return limitError("payload", len(j.Payload), maxPayload)
+	case !json.Valid(j.Payload):
+		return errors.New("payload is not valid JSON")
+	case j.EnqueuedAt.IsZero():
+		return errors.New("EnqueuedAt is not set")
+	case j.Delay < 0:
+		return negative("Delay", j.Delay)
+	}
+	return nil
+}
+
+// checkHeader is the part of check that holds for whatever comes out of a queue, too.
+func (j *Job) checkHeader() error {
+	if err := checkName("id", j.ID, MaxIDLength); err != nil {
+		return err
+	}
+	if err := checkName("type", j.Type, MaxTypeLength); err != nil {
+		return err
+	}
+	if err := CheckQueueName(j.Queue); err != nil {
+		return err
+	}
+	if err := checkName("topic", j.Topic, MaxTopicLength); err != nil {
+		return err
+	}
+	if j.Key != "" {
+		if err := checkName("key", j.Key, MaxKeyLength); err != nil {
+			return err
+		}
+	}
+	if j.Timeout < 0 {
+		return negative("Timeout", j.Timeout)
+	}
+	if err := checkTimes(j); err != nil {
+		return err
+	}
+	if err := j.Retry.check(); err != nil {
+		return err
+	}
+	return j.checkHeaders()
+}
+
+const maxMillis = 253402300799999 // the last millisecond of the year 9999
+
+func checkTimes(j *Job) error {
+	for _, f := range [...]struct {
+		field string
+		at    time.Time
+	}{{"RunAt", j.RunAt}, {"ExpiresAt", j.ExpiresAt}, {"EnqueuedAt", j.EnqueuedAt}} {
+		if ms := toMillis(f.at); ms < 0 || ms > maxMillis {
+			return fmt.Errorf("%s is %v: it must lie between the years 1970 and 9999", f.field, f.at)
+		}
+	}
+	return nil
+}
+
+func (j *Job) checkHeaders() error {
+	size := 0
+	for name, value := range j.Headers {
+		if name == "" {
+			return errors.New("a header has an empty name")
+		}
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return fmt.Errorf("header %q is not valid UTF-8", name)
+		}
+		size += len(name) + len(value)
+	}
+	if size > MaxHeadersSize {
+		return limitError("headers", size, MaxHeadersSize)
+	}
+	return nil
+}
+
+// checkName holds a name to what keys, channels, logs and databases all take.
+func checkName(field, value string, limit int) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("%s is empty", field)
+	case len(value) > limit:
+		return limitError(field, len(value), limit)
+	case !utf8.ValidString(value):
+		return fmt.Errorf("%s %q is not valid UTF-8", field, value)
+	case strings.ContainsFunc(value, unicode.IsControl):
+		return fmt.Errorf("%s %q contains a control character", field, value)
+	}
+	return nil
+}
+
+// CheckQueueName reports whether name is a queue name: 1 to 64 characters of A-Z, a-z, 0-9, and _ . : -
+func CheckQueueName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("queue is empty")
+	case len(name) > MaxQueueLength:
+		return limitError("queue", len(name), MaxQueueLength)
+	}
+	for _, c := range []byte(name) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (c < '0' || c > '9') && !slices.Contains([]byte("_.:-"), c) {
+			return fmt.Errorf("queue %q contains %q: allowed are A-Z a-z 0-9 _ . : -", name, c)
+		}
+	}
+	return nil
+}
+
+func limitError(field string, size, limit int) error {
+	return fmt.Errorf("%s has %d bytes: the limit is %d", field, size, limit)
+}
+
+func negative(field string, d time.Duration) error {
+	return fmt.Errorf("%s is %v: it must not be negative", field, d)
+}
+
+// isNil reports whether v is nil or an interface around a nil pointer, map, slice, func or channel.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan, reflect.Interface:
+		return r.IsNil()
+	}
+	return false
+}

@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+)
+
+// Handler runs one job. What it returns decides what becomes of the job: nil is success; any other error is another
+// attempt, or failure when there is none left; Permanent, RetryAfter, Snooze and Cancel say more. A panic counts as an
+// error. ctx ends at the job's timeout, when the job is canceled, when the pool stops and when the lease is lost;
+// context.Cause tells which, and JobFromContext finds the job.
+type Handler func(ctx context.Context, job *Job) error
+
+// Middleware wraps every handler of a registry, the first one outermost.
+type Middleware func(next Handler) Handler
+
+// HandlerFunc is a handler with its payload decoded.
+type HandlerFunc[P Payload] func(ctx context.Context, job *Job, payload P) error
+
+// Registry tells a pool which handler runs which type of job. It is filled before NewPool, which takes a copy; what is
+// wrong with it, a type registered twice say, NewPool reports.
+type Registry struct {
+	handlers   map[string]registration
+	middleware []Middleware
+	problems   []error
+}
+
+type registration struct {
+	handler  Handler
+	defaults *Job // what the handler's options set: Retry and Timeout
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry { return &Registry{handlers: make(map[string]registration)} }
+
+// Handle registers h for the jobs of P's type. P may be a struct or a pointer to one; a payload that doesn't decode
+// into it, or whose Validate method returns an error, fails the job for good. The defaults apply where neither the job
+// nor its payload says anything; only Timeout, MaxAttempts and WithRetry make sense there.
+func Handle[P Payload](r *Registry, h HandlerFunc[P], defaults ...JobOption) {
+	decode := decoder[P]()
+	r.Handle(jobType[P](), func(ctx context.Context, job *Job) error {
+		payload, err := decode(job.Payload)
+		if err != nil {
+			return Permanent(&DecodeError{ID: job.ID, Body: job.Payload, Err: err})
+		}
+		return h(ctx, job, payload)
+	}, defaults...)
+}
+
+// jobType asks a zero P for its type, a pointer's through a zero value behind it.
+func jobType[P Payload]() string { return newPayload[P]().JobType() }
+
+func newPayload[P Payload]() P {
+	var zero P
+	if t := reflect.TypeFor[P](); t.Kind() == reflect.Pointer {
+		return reflect.New(t.Elem()).Interface().(P)
+	}
+	return zero
+}
+
+func decoder[P Payload]() func(json.RawMessage) (P, error) {
+	pointer := reflect.TypeFor[P]().Kind() == reflect.Pointer
+	return func(data json.RawMessage) (P, error) {
+		payload := newPayload[P]()
+		into := any(&payload)
+		if pointer { // decoding null into a pointer's address would make it nil
+			into = payload
+		}
+		if err := json.Unmarshal(data, into); err != nil {
+			return payload, err
+		}
+		if v, ok := any(payload).(validator); ok {
+			return payload, v.Validate()
+		}
+		return payload, nil
+	}
+}
+
+// Handle registers a raw handler, which decodes Job.Payload itself.
+func (r *Registry) Handle(jobType string, h Handler, defaults ...JobOption) {
+	if err := checkName("job type", jobType, MaxTypeLength); err != nil {
+		r.problems = append(r.problems, fmt.Errorf("registry: %w", err))
+		return
+	}
+	if h == nil {
+		r.problems = append(r.problems, fmt.Errorf("registry: handler for %q is nil", jobType))
+		return
+	}
+	if _, ok := r.handlers[jobType]; ok {
+		r.problems = append(r.problems, fmt.Errorf("registry: %q is registered twice", jobType))
+		return
+	}
+	set := &Job{}
+	set.apply(defaults)
+	if err := checkDefaults(set); err != nil {
+		r.problems = append(r.problems, fmt.Errorf("registry: defaults for %q: %w", jobType, err))
+	}
+	r.handlers[jobType] = registration{handler: h, defaults: set}
+}
+
+// checkDefaults refuses options that a worker could not apply, since the job is already where it is.
+func checkDefaults(set *Job) error {
+	if set.ID != "" || set.Queue != "" || set.Topic != "" || set.Key != "" || set.Headers != nil ||
+		set.Delay != 0 || !set.RunAt.IsZero() || !set.ExpiresAt.IsZero() {
+		return fmt.Errorf("a handler can set only Timeout and the retry policy")
+	}
+	if set.Timeout < 0 {
+		return negative("Timeout", set.Timeout)
+	}
+	return set.Retry.check()
+}
+
+// Use adds middleware around every handler, registered before or after.
+func (r *Registry) Use(mw ...Middleware) { r.middleware = append(r.middleware, mw...) }
+
+// build returns the handlers with the middleware around them.
+func (r *Registry) build() map[string]registration {
+	built := make(map[string]registration, len(r.handlers))
+	for name, reg := range r.handlers {
+		for _, mw := range slices.Backward(r.middleware) {
+			reg.handler = mw(reg.handler)
+		}
+		built[name] = reg
+	}
+	return built
+}

@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// RetryPolicy says how often and how late a job that failed runs again. It is data, so that it can travel with the
+// job. In a zero field the next level applies: job, handler, pool, DefaultRetry.
+type RetryPolicy struct {
+	MaxAttempts int           // attempts in all, the first included
+	Base        time.Duration // upper bound of the first delay; it doubles with each attempt
+	Max         time.Duration // upper bound of every delay
+	Window      time.Duration // no attempt starts later than this after the enqueue; zero everywhere means no bound
+}
+
+// DefaultRetry is what applies where nothing else is said: 5 attempts, 2 s doubling to 10 min.
+var DefaultRetry = RetryPolicy{MaxAttempts: 5, Base: 2 * time.Second, Max: 10 * time.Minute}
+
+// Exponential is the policy of maxAttempts attempts with delays that double from base to max.
+func Exponential(maxAttempts int, base, max time.Duration) RetryPolicy {
+	return RetryPolicy{MaxAttempts: maxAttempts, Base: base, Max: max}
+}
+
+// Delay returns the pause after the given attempt, which counts from 1: full jitter, that is a share, from 0 to 1, of
+// min(Max, Base·2^(attempt-1)). The caller rolls the dice.
+//
+// Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+func (p RetryPolicy) Delay(attempt int, share float64) time.Duration {
+	bound := p.Base
+	for i := 1; i < attempt && bound < p.Max; i++ {
+		bound *= 2
+		if bound <= 0 { // overflow
+			bound = p.Max
+		}
+	}
+	return time.Duration(share * float64(min(bound, p.Max)))
+}
+
+// or fills the zero fields of p from q.
+func (p RetryPolicy) or(q RetryPolicy) RetryPolicy {
+	if p.MaxAttempts == 0 {
+		p.MaxAttempts = q.MaxAttempts
+	}
+	if p.Base == 0 {
+		p.Base = q.Base
+	}
+	if p.Max == 0 {
+		p.Max = q.Max
+	}
+	if p.Window == 0 {
+		p.Window = q.Window
+	}
+	return p
+}
+
+// check reports the first field that is out of bounds.
+func (p RetryPolicy) check() error {
+	switch {
+	case p.MaxAttempts < 0:
+		return fmt.Errorf("retry MaxAttempts is %d: it must not be negative", p.MaxAttempts)
+	case p.Base < 0:
+		return negative("retry Base", p.Base)
+	case p.Max < 0:
+		return negative("retry Max", p.Max)
+	case p.Window < 0:
+		return negative("retry Window", p.Window)
+	}
+	return nil
+}
+
+// The verbs below are how a handler says more than "it failed". They are found through %w.
+
+type verb int
+
+const (
+	verbPermanent verb = iota + 1
+	verbRetryAfter
+	verbSnooze
+	verbCancel
+)
+
+// verbError is an error with an instruction to the pool.
+type verbError struct {
+	verb  verb
+	delay time.Duration
+	err   error
+}
+
+func (e *verbError) Error() string {
+	switch {
+	case e.err != nil:
+		return e.err.Error()
+	default:
+		return fmt.Sprintf("snooze for %v", e.delay)
+	}
+}
+
+func (e *verbError) Unwrap() error { return e.err }
+
+// Permanent marks err as final: the job fails without another attempt. A nil error stays nil.
+func Permanent(err error) error { return mark(verbPermanent, 0, err) }
+
+// RetryAfter asks for the next attempt after d instead of the policy's delay; the attempt counts. A nil error stays
+// nil; a negative d means at once.
+func RetryAfter(d time.Duration, err error) error { return mark(verbRetryAfter, max(d, 0), err) }
+
+// Snooze puts the job off by d without counting an attempt: "not yet". A negative d means at once.
+func Snooze(d time.Duration) error { return &verbError{verb: verbSnooze, delay: max(d, 0)} }
+
+// Cancel ends the job as canceled, with err as the reason. A nil error stays nil.
+func Cancel(err error) error { return mark(verbCancel, 0, err) }
+
+func mark(v verb, d time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &verbError{verb: v, delay: d, err: err}
+}
+
+// verbOf finds the outermost instruction in err.
+func verbOf(err error) (verb, time.Duration) {
+	var v *verbError
+	if errors.As(err, &v) {
+		return v.verb, v.delay
+	}
+	return 0, 0
+}
+
+// IsPermanent reports whether err says that trying again is useless: a StatusStore marks errors that concern the data
+// with Permanent, a handler those that concern the job.
+func IsPermanent(err error) bool {
+	v, _ := verbOf(err)
+	return v == verbPermanent
+}
+
+// backoff is the pause before the runtime's own nth try to reach a server: 100 ms doubling to 5 s, half of it jitter.
+func backoff(try int) time.Duration {
+	d := RetryPolicy{Base: 100 * time.Millisecond, Max: 5 * time.Second}.Delay(try, 1)
+	return d/2 + rand.N(d/2)
+}
+
+// ErrAbandoned is what a handler's late calls on its job return after the pool gave up waiting for it.
+var ErrAbandoned = errors.New("handler was abandoned")

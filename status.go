@@ -1,0 +1,184 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// State is where a job is in its life.
+//
+//	scheduled | queued → running → succeeded | retrying | failed | canceled
+//
+// Retrying will run again; failed never will, unless Client.Requeue opens a new round.
+type State string
+
+const (
+	StateScheduled State = "scheduled" // waits for its time
+	StateQueued    State = "queued"    // waits for a worker
+	StateRunning   State = "running"   // its handler runs
+	StateRetrying  State = "retrying"  // an attempt failed; it will run again
+	StateSucceeded State = "succeeded" // final
+	StateFailed    State = "failed"    // final
+	StateCanceled  State = "canceled"  // final
+)
+
+// Final reports whether the state ends a round.
+func (s State) Final() bool {
+	return s == StateSucceeded || s == StateFailed || s == StateCanceled
+}
+
+// Status is one moment of a job's life, as stores keep it and users see it.
+type Status struct {
+	JobID string `json:"job_id"`
+	Type  string `json:"type"`
+	Queue string `json:"queue"`
+	Topic string `json:"topic"`
+	State State  `json:"state"`
+	// Version orders the statuses of a job in one comparable number: token·2¹⁴ + phase·2¹² + sequence. A store
+	// compares it; nothing else needs to know how it is made.
+	Version     int64 `json:"version"`
+	Attempt     int   `json:"attempt"`
+	MaxAttempts int   `json:"max_attempts"`
+	Crashes     int   `json:"crashes,omitempty"`
+	// Progress is from 0 to 1.
+	Progress float64 `json:"progress"`
+	// Message and Error are valid UTF-8 without NUL, at most MaxTextSize bytes: the runtime sees to it.
+	Message string          `json:"message,omitempty"`
+	Error   string          `json:"error,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"`
+	// RunAt is when a scheduled or retrying job is due; zero in other states.
+	RunAt time.Time `json:"run_at,omitzero"`
+	// At is when the status was made, by the clock of the process that made it.
+	At time.Time `json:"at"`
+	// Job is the job itself, for hosts that need its payload. Read only.
+	Job *Job `json:"-"`
+}
+
+// The phases of a claim, in the order in which its statuses may follow each other.
+const (
+	phaseWaiting = iota
+	phaseRunning
+	phasePutBack
+	phaseFinal
+)
+
+const (
+	sequenceBits = 12
+	phaseBits    = 2
+	maxSequence  = 1<<sequenceBits - 1
+)
+
+// version makes a Status.Version.
+func version(token int64, phase, sequence int) int64 {
+	return token<<(sequenceBits+phaseBits) | int64(phase)<<sequenceBits | int64(sequence)
+}
+
+// Token returns the fencing token that the status was written under: 0 for what a producer wrote.
+func (s *Status) Token() int64 { return s.Version >> (sequenceBits + phaseBits) }
+
+func (s *Status) phase() int { return int(s.Version>>sequenceBits) & (1<<phaseBits - 1) }
+
+// opens reports whether the status opens a round: the first enqueue, or a Requeue.
+func (s *Status) opens() bool { return s.phase() == phaseWaiting }
+
+// Supersedes reports whether a store that holds row must replace it by s. It is the rule of StatusStore.Save for the
+// versions of one job, for stores written in Go; SQL stores state the same in their WHERE.
+//
+//   - Succeeded is final for ever.
+//   - Failed and canceled yield only to a status that opens a round with a later token, which Requeue draws. A failed
+//     one of token 0 says "not enqueued" and yields to any claim and to any enqueue.
+//   - A status that opens a round with a token of its own replaces nothing else.
+//   - Otherwise the higher version wins.
+func (s *Status) Supersedes(row *Status) bool {
+	switch {
+	case row.State == StateSucceeded:
+		return false
+	case row.State.Final() && row.Token() == 0:
+		return s.opens() || s.Version > row.Version
+	case row.State.Final():
+		return s.opens() && s.Token() > row.Token()
+	case s.opens() && s.Token() > 0:
+		return false
+	}
+	return s.Version > row.Version
+}
+
+// Saved is the store's answer for one status.
+type Saved struct {
+	// OK says that the status was stored, now or by an earlier call.
+	OK bool
+	// Current is the state that the store holds when not OK. A final one says that the job is over, or that the host
+	// wants it to be: it isn't run, and settled as that. Any other says that something later has written.
+	Current State
+	// Row is the stored status when not OK, if the store keeps whole ones.
+	Row *Status
+}
+
+// StatusStore keeps the last status of each job. Implementations are checked with workertest.TestStatusStore.
+type StatusStore interface {
+	// Save records each status that moves its job forward, as Status.Supersedes tells; a status whose version equals
+	// the row's was stored before and is OK. There is at most one status per job in a call.
+	//
+	// The answers are in the order of the statuses; a nil slice means that all are OK. On an error they are ignored
+	// and the same statuses come again, so Save may have stored some. A Permanent error says that the data cannot be
+	// stored (an equal version with another queue or type, too); any other is the store's own trouble, is tried
+	// again, and makes the pool stop claiming until it is over.
+	Save(ctx context.Context, statuses ...Status) ([]Saved, error)
+}
+
+// Getter is a StatusStore that can be read.
+type Getter interface {
+	// Get returns the job's last status, and ErrJobNotFound when there is none. Status.Job is set when the store
+	// keeps it.
+	Get(ctx context.Context, id string) (*Status, error)
+}
+
+// Notifier tells users what became of their jobs. It is called with statuses that were saved, from one goroutine at a
+// time, in order for each job; it may be slow or fail without harm to jobs.
+type Notifier interface {
+	Notify(ctx context.Context, statuses ...Status) error
+}
+
+// NotifierFunc is a function that is a Notifier.
+type NotifierFunc func(ctx context.Context, statuses ...Status) error
+
+// Notify calls f.
+func (f NotifierFunc) Notify(ctx context.Context, statuses ...Status) error {
+	return f(ctx, statuses...)
+}
+
+// Event is what a Subscriber delivers: a status, or the plain bytes that another program published on the topic, or a
+// Reset, which says that what came before is gone and a snapshot must be read.
+type Event struct {
+	Position string // where in the topic's log; empty for what isn't in the log
+	Status   *Status
+	Plain    []byte
+	Reset    bool
+}
+
+// Subscriber reads a topic's events: what the log holds after the position, then live ones, until ctx ends and the
+// channel is closed.
+type Subscriber interface {
+	Subscribe(ctx context.Context, topic, after string) (<-chan Event, error)
+}
+
+// cleanText makes s storable anywhere: valid UTF-8, no NUL, at most MaxTextSize bytes, cut between characters.
+func cleanText(s string) string {
+	if len(s) > MaxTextSize {
+		cut := MaxTextSize
+		for cut > 0 && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut]
+	}
+	if strings.IndexByte(s, 0) >= 0 {
+		s = strings.ReplaceAll(s, "\x00", "")
+	}
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "")
+	}
+	return s
+}
