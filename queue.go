@@ -200,10 +200,17 @@ type Checkpointer interface {
 type Canceler interface {
 	// MarkCanceled marks a job that waits or is held, draws a fencing token for the cancel, and tells where the job
 	// is. A scheduled job becomes due. For other places it only draws the token.
-	MarkCanceled(ctx context.Context, queue, id string) (Place, int64, error)
+	MarkCanceled(ctx context.Context, queue, id string) (CancelMark, error)
 	// RemoveCanceled moves a marked job that still waits among the dead, and drops the mark of one that is neither
 	// waiting nor held. It tells where it found the job.
 	RemoveCanceled(ctx context.Context, queue, id string) (Place, error)
+}
+
+// CancelMark is what MarkCanceled found and did.
+type CancelMark struct {
+	Place Place // where the job is
+	Token int64 // the cancel's fencing token
+	Job   *Job  // the job; nil when the queue doesn't know it or its body cannot be decoded
 }
 
 // CancelWatcher is a Consumer that hears, while it holds them, of jobs that are to stop.
