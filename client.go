@@ -1,7 +1,13 @@
 package worker
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
@@ -26,3 +32,282 @@ type Backend struct {
 	MeterProvider  metric.MeterProvider
 	Propagator     propagation.TextMapPropagator
 }
+
+// Client is the producer's side: it enqueues, cancels and reopens jobs. It is safe for concurrent use, holds no
+// goroutine while nothing happens, and needs no closing.
+type Client struct {
+	queue      Queue
+	canceler   Canceler // nil if the queue isn't one
+	requeuer   Requeuer // nil if the queue isn't one
+	store      StatusStore
+	getter     Getter // nil if the store isn't one
+	notes      *announcer
+	maxPayload int
+	log        *slog.Logger
+	tel        *telemetry
+}
+
+// NewClient makes a producer. It reports all that is wrong with b at once and talks to nobody.
+func NewClient(b Backend) (*Client, error) {
+	c, problems := newClient(b)
+	if err := errors.Join(problems...); err != nil {
+		return nil, fmt.Errorf("new client: %w", err)
+	}
+	return c, nil
+}
+
+func newClient(b Backend) (*Client, []error) {
+	problems := b.problems()
+	log := b.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	tel, err := newTelemetry(&b)
+	if err != nil {
+		problems = append(problems, fmt.Errorf("telemetry: %w", err))
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	c := &Client{queue: b.Queue, store: b.StatusStore, maxPayload: b.MaxPayload, log: log, tel: tel}
+	if c.maxPayload == 0 {
+		c.maxPayload = DefaultMaxPayload
+	}
+	c.canceler, _ = b.Queue.(Canceler)
+	c.requeuer, _ = b.Queue.(Requeuer)
+	c.getter, _ = b.StatusStore.(Getter)
+	c.notes = newAnnouncer(b.Notifier, log, tel)
+	return c, nil
+}
+
+func (b *Backend) problems() (problems []error) {
+	if b.Queue == nil {
+		problems = append(problems, errors.New("Queue is missing"))
+	}
+	for name, v := range map[string]any{
+		"Queue": b.Queue, "StatusStore": b.StatusStore, "Notifier": b.Notifier,
+		"TracerProvider": b.TracerProvider, "MeterProvider": b.MeterProvider, "Propagator": b.Propagator,
+	} {
+		if v != nil && isNil(v) {
+			problems = append(problems, fmt.Errorf("%s is a nil %T: leave the field out instead", name, v))
+		}
+	}
+	if b.MaxPayload < 0 {
+		problems = append(problems, fmt.Errorf("MaxPayload is %d: it must not be negative", b.MaxPayload))
+	}
+	return problems
+}
+
+// Enqueue makes a job of the payload and enqueues it: options rank before those of the payload. It is idempotent by
+// id: with WithID, an id that waits or runs already is no error, and one that has ended is a *FinishedError. Any other
+// error says whether the job was refused or its fate is unknown; in both cases calling again with the same id is safe.
+func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Job, error) {
+	job, err := NewJob(p, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("enqueue: %w", err)
+	}
+	err = c.EnqueueMany(ctx, job)
+	if failed := (*EnqueueError)(nil); errors.As(err, &failed) && failed.Failed[job.ID] != nil {
+		return nil, fmt.Errorf("enqueue job %q: %w", job.ID, failed.Failed[job.ID])
+	}
+	if err != nil {
+		return nil, err
+	}
+	return job, nil
+}
+
+// EnqueueMany enqueues jobs that NewJob made, or made by hand: what NewJob would set is filled in. All are checked
+// before anything is written; jobs that then fail are listed in an *EnqueueError, the others are enqueued. Any other
+// error says that the outcome is unknown; calling again with the same jobs is safe.
+func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
+	if err := c.prepare(jobs); err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	ctx, span := c.tel.startSend(ctx, jobs)
+	err := c.enqueue(ctx, jobs)
+	c.tel.finishSend(ctx, span, jobs, err)
+	return err
+}
+
+func (c *Client) prepare(jobs []*Job) error {
+	seen := make(map[string]bool, len(jobs))
+	for i, job := range jobs {
+		if job == nil {
+			return fmt.Errorf("job %d is nil", i)
+		}
+		job.complete()
+		if err := job.check(c.maxPayload); err != nil {
+			return fmt.Errorf("job %q: %w", job.ID, err)
+		}
+		if seen[job.ID] {
+			return fmt.Errorf("job %q is in the call twice", job.ID)
+		}
+		seen[job.ID] = true
+	}
+	return nil
+}
+
+// enqueue saves, announces and pushes.
+func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
+	failed := make(map[string]error)
+	push, err := c.saveWaiting(ctx, jobs, failed)
+	if err != nil {
+		return err
+	}
+	err = c.queue.Enqueue(ctx, push...)
+	refused := (*EnqueueError)(nil)
+	switch {
+	case errors.As(err, &refused):
+		for id, why := range refused.Failed {
+			failed[id] = why
+		}
+	case errors.Is(err, ErrRefused):
+		for _, job := range push {
+			failed[job.ID] = err
+		}
+	case err != nil:
+		return fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
+	}
+	c.saveRefused(ctx, push, failed)
+	if c.store == nil {
+		c.announceWaiting(push, failed)
+	}
+	if len(failed) > 0 {
+		return &EnqueueError{Failed: failed}
+	}
+	return nil
+}
+
+// saveWaiting records that the jobs wait and returns those that the queue is to be asked about: all but the finished.
+// A row that is unfinished is no reason to skip the queue, which may have lost the job.
+func (c *Client) saveWaiting(ctx context.Context, jobs []*Job, failed map[string]error) ([]*Job, error) {
+	if c.store == nil {
+		return jobs, nil
+	}
+	statuses := make([]Status, len(jobs))
+	for i, job := range jobs {
+		statuses[i] = waitingStatus(job, 0)
+	}
+	push := make([]*Job, 0, len(jobs))
+	for part := range slices.Chunk(statuses, maxBatch) {
+		saved, err := save(ctx, c.store, part)
+		if err != nil {
+			return nil, fmt.Errorf("enqueue: save status: %w", err)
+		}
+		for i, answer := range saved {
+			job := part[i].Job
+			switch {
+			case answer.OK:
+				c.notes.announce(part[i])
+			case answer.Current.Final():
+				failed[job.ID] = &FinishedError{ID: job.ID, State: answer.Current}
+				continue
+			}
+			push = append(push, job)
+		}
+	}
+	return push, nil
+}
+
+// save calls the store and brings its answer to one per status.
+func save(ctx context.Context, store StatusStore, statuses []Status) (saved []Saved, err error) {
+	defer catch(&err)
+	saved, err = store.Save(ctx, statuses...)
+	switch {
+	case err != nil:
+		return nil, err
+	case saved == nil:
+		saved = make([]Saved, len(statuses))
+		for i := range saved {
+			saved[i].OK = true
+		}
+	case len(saved) != len(statuses):
+		return nil, fmt.Errorf("the status store gave %d answers for %d statuses", len(saved), len(statuses))
+	}
+	return saved, nil
+}
+
+// saveRefused marks the rows of jobs that the queue clearly refused, with token 0: "not enqueued".
+func (c *Client) saveRefused(ctx context.Context, push []*Job, failed map[string]error) {
+	if c.store == nil || len(failed) == 0 {
+		return
+	}
+	var statuses []Status
+	for _, job := range push {
+		why := failed[job.ID]
+		if finished := (*FinishedError)(nil); why == nil || errors.As(why, &finished) {
+			continue
+		}
+		st := waitingStatus(job, 0)
+		st.State, st.Version = StateFailed, version(0, phaseFinal, 0)
+		st.Error = cleanText("not enqueued: " + why.Error())
+		statuses = append(statuses, st)
+	}
+	for part := range slices.Chunk(statuses, maxBatch) {
+		saved, err := save(context.WithoutCancel(ctx), c.store, part)
+		if err != nil {
+			c.log.Error("the status of refused jobs could not be saved", "jobs", len(part), "error", err)
+			return
+		}
+		for i, answer := range saved {
+			if answer.OK {
+				c.notes.announce(part[i])
+			}
+		}
+	}
+}
+
+func (c *Client) announceWaiting(jobs []*Job, failed map[string]error) {
+	for _, job := range jobs {
+		if failed[job.ID] == nil {
+			c.notes.announce(waitingStatus(job, 0))
+		}
+	}
+}
+
+// waitingStatus is the status of a job that was enqueued: with token 0, or the token that Requeue drew.
+func waitingStatus(job *Job, token int64) Status {
+	now := time.Now()
+	st := Status{
+		JobID: job.ID, Type: job.Type, Queue: job.Queue, Topic: job.Topic, State: StateQueued,
+		Version: version(token, phaseWaiting, 0), MaxAttempts: job.Retry.or(DefaultRetry).MaxAttempts, At: now, Job: job,
+	}
+	switch {
+	case job.Delay > 0:
+		st.State, st.RunAt = StateScheduled, now.Add(job.Delay)
+	case job.RunAt.After(now):
+		st.State, st.RunAt = StateScheduled, job.RunAt
+	}
+	return st
+}
+
+// find builds the job that Cancel and Requeue are told about by id: its queue comes from the options, else from the
+// store's row, else it is the default one.
+func (c *Client) find(ctx context.Context, id string, opts []JobOption) (*Job, *Status, error) {
+	asked := &Job{ID: id}
+	asked.apply(opts)
+	var row *Status
+	if c.getter != nil {
+		var err error
+		if row, err = c.getter.Get(ctx, id); err != nil && !errors.Is(err, ErrJobNotFound) {
+			return nil, nil, fmt.Errorf("read status: %w", err)
+		}
+	}
+	if asked.Queue == "" && row != nil {
+		asked.Queue = row.Queue
+	}
+	asked.complete()
+	if err := errors.Join(checkName("id", id, MaxIDLength), CheckQueueName(asked.Queue)); err != nil {
+		return nil, nil, err
+	}
+	return asked, row, nil
+}
+
+// flag is a state of trouble of which only the changes are told.
+type flag struct{ up atomic.Bool }
+
+func (f *flag) raise() (changed bool) { return f.up.CompareAndSwap(false, true) }
+func (f *flag) clear() (changed bool) { return f.up.Load() && f.up.CompareAndSwap(true, false) }

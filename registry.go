@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -115,6 +116,15 @@ func checkDefaults(set *Job) error {
 
 // Use adds middleware around every handler, registered before or after.
 func (r *Registry) Use(mw ...Middleware) { r.middleware = append(r.middleware, mw...) }
+
+// check returns what is wrong with the registry.
+func (r *Registry) check() []error {
+	problems := slices.Clone(r.problems)
+	if slices.ContainsFunc(r.middleware, func(mw Middleware) bool { return mw == nil }) {
+		problems = append(problems, errors.New("registry: a middleware is nil"))
+	}
+	return problems
+}
 
 // build returns the handlers with the middleware around them.
 func (r *Registry) build() map[string]registration {

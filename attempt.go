@@ -1,0 +1,175 @@
+package worker
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	minProgressPause = 100 * time.Millisecond
+	progressShare    = 400 // of a long run, progress is saved every 1/400
+)
+
+// attempt is one claim of one job inside the pool, from Claim to Settle.
+type attempt struct {
+	pool    *Pool
+	session *session
+	job     *Job
+	reg     registration
+	policy  RetryPolicy
+	alone   bool // may take its worker down: nothing runs beside it
+	claimed time.Time
+
+	ctx      context.Context // the handler's
+	cancel   context.CancelCauseFunc
+	stopTime context.CancelFunc
+	started  time.Time
+	begun    chan bool // the answer to Save(running): run it or not
+	owner    atomic.Int32
+	canceled time.Time // when the janitor first saw ctx ended
+	outcome  *outcome
+
+	mu       sync.Mutex
+	over     bool // the handler's time is up: what it still says is refused
+	fraction float64
+	message  string
+	sequence int
+	dirty    bool // progress waits to be saved
+	lastSave time.Time
+	timer    *time.Timer
+}
+
+// Who decides what becomes of an attempt: its handler by returning, or the janitor when it doesn't.
+const (
+	ownedByHandler int32 = iota
+	returned
+	abandoned
+)
+
+// jobContext puts a job into a context without an allocation of its own: the attempt holds it.
+type jobContext struct {
+	context.Context
+	job *Job
+}
+
+func (c *jobContext) Value(key any) any {
+	if key == (jobKey{}) {
+		return c.job
+	}
+	return c.Context.Value(key)
+}
+
+// open makes the handler's context and hangs the attempt below the job.
+func (a *attempt) open(timeout time.Duration) {
+	ctx, cancel := context.WithCancelCause(&jobContext{a.session.ctx, a.job})
+	a.cancel = cancel
+	a.ctx, a.stopTime = context.WithTimeout(ctx, timeout)
+	a.job.mu.Lock()
+	a.job.live = a
+	a.job.mu.Unlock()
+}
+
+// close ends the handler's time: its context, and its right to write.
+func (a *attempt) close() {
+	a.mu.Lock()
+	a.over = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	if a.cancel != nil {
+		a.stopTime()
+		a.cancel(nil)
+	}
+}
+
+func (a *attempt) writable() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.over
+}
+
+func (a *attempt) checkpoint(ctx context.Context, data []byte) error {
+	return a.session.checkpoint(ctx, a.job, data)
+}
+
+// progress keeps the newest value and sees that it is saved: now, or when the pause since the last one is over.
+func (a *attempt) progress(fraction float64, message string) {
+	if a.pool.tells() && a.keepProgress(fraction, message) {
+		a.sendProgress()
+	}
+}
+
+func (a *attempt) keepProgress(fraction float64, message string) (send bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over || math.IsNaN(fraction) {
+		return false
+	}
+	a.fraction = min(max(fraction, 0), 1)
+	a.message = cleanText(message)
+	if a.dirty {
+		return false
+	}
+	a.dirty = true
+	now := time.Now()
+	pause := max(minProgressPause, now.Sub(a.started)/progressShare)
+	if wait := pause - now.Sub(a.lastSave); wait > 0 {
+		a.timer = time.AfterFunc(wait, a.sendProgress)
+		return false
+	}
+	return true
+}
+
+// sendProgress saves the newest progress; without a store it is announced at once.
+func (a *attempt) sendProgress() {
+	if a.pool.store != nil {
+		a.pool.saves.add(save1{a, saveProgress})
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if st, ok := a.takeProgressLocked(); ok {
+		a.pool.notes.announce(st)
+	}
+}
+
+// takeProgress makes the status of the newest progress; false when there is nothing left to say.
+func (a *attempt) takeProgress() (Status, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.takeProgressLocked()
+}
+
+func (a *attempt) takeProgressLocked() (Status, bool) {
+	a.dirty = false
+	if a.over || a.sequence >= maxSequence {
+		return Status{}, false
+	}
+	a.sequence++
+	a.lastSave = time.Now()
+	return a.statusLocked(StateRunning, phaseRunning), true
+}
+
+func (a *attempt) status(state State, phase int) Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.statusLocked(state, phase)
+}
+
+func (a *attempt) statusLocked(state State, phase int) Status {
+	sequence := 0
+	if phase == phaseRunning {
+		sequence = a.sequence
+	}
+	j := a.job
+	return Status{
+		JobID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, State: state,
+		Version: version(j.Token, phase, sequence),
+		Attempt: j.Attempt, MaxAttempts: a.policy.MaxAttempts, Crashes: j.Crashes,
+		Progress: a.fraction, Message: a.message, At: time.Now(), Job: j,
+	}
+}

@@ -1,0 +1,166 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Cancel ends a job that waits, and tells the worker of one that runs to stop. The returned state says which of the
+// two it was, StateCanceled or StateRunning, or the final state that the job already had. ErrJobNotFound means that
+// neither the queue nor the store knows the id. OnQueue is needed when the job isn't on the default queue and the
+// store, if any, cannot be read.
+//
+// It marks the job, saves the status, then removes the job: whatever crashes in between, the mark ends the job.
+func (c *Client) Cancel(ctx context.Context, id string, opts ...JobOption) (State, error) {
+	if c.canceler == nil {
+		return "", fmt.Errorf("cancel job %q: the queue cannot cancel: %w", id, errors.ErrUnsupported)
+	}
+	asked, row, err := c.find(ctx, id, opts)
+	if err != nil {
+		return "", fmt.Errorf("cancel job %q: %w", id, err)
+	}
+	if row != nil && row.State.Final() && row.Token() > 0 {
+		return row.State, nil
+	}
+	state, err := c.cancel(ctx, asked.Queue, id, row)
+	if err != nil {
+		return state, fmt.Errorf("cancel job %q: %w", id, err)
+	}
+	return state, nil
+}
+
+func (c *Client) cancel(ctx context.Context, queue, id string, row *Status) (State, error) {
+	mark, err := c.canceler.MarkCanceled(ctx, queue, id)
+	if err != nil {
+		return "", err
+	}
+	switch mark.Place {
+	case PlaceHeld:
+		return StateRunning, nil
+	case PlaceDead:
+		if row == nil {
+			return StateFailed, nil
+		}
+	case PlaceUnknown:
+		if row == nil {
+			return "", ErrJobNotFound
+		}
+	}
+	state, err := c.saveCanceled(ctx, mark, row)
+	if err != nil {
+		return "", err
+	}
+	place, err := c.canceler.RemoveCanceled(ctx, queue, id)
+	if err == nil && place == PlaceHeld && c.store == nil {
+		state = StateRunning // claimed in between: the mark tells its worker
+	}
+	return state, err
+}
+
+// saveCanceled records the end of a job that no worker runs, and returns the state that holds afterwards.
+func (c *Client) saveCanceled(ctx context.Context, mark CancelMark, row *Status) (State, error) {
+	var st Status
+	switch {
+	case mark.Job != nil:
+		st = waitingStatus(mark.Job, 0)
+		st.Attempt, st.Crashes = mark.Job.Attempt, mark.Job.Crashes
+	case row != nil:
+		st = *row
+	default:
+		return StateCanceled, nil // its body is garbage: the claim will say so
+	}
+	st.State, st.Version = StateCanceled, version(mark.Token, phaseFinal, 0)
+	st.RunAt, st.At = time.Time{}, time.Now()
+	return c.saveFinal(ctx, st)
+}
+
+func (c *Client) saveFinal(ctx context.Context, st Status) (State, error) {
+	if c.store == nil {
+		c.notes.announce(st)
+		return st.State, nil
+	}
+	saved, err := save(ctx, c.store, []Status{st})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("save status: %w", err)
+	case saved[0].OK:
+		c.notes.announce(st)
+		return st.State, nil
+	case saved[0].Current.Final():
+		return saved[0].Current, nil
+	}
+	return "", fmt.Errorf("job %q is %s by a later claim: try again", st.JobID, saved[0].Current)
+}
+
+// Requeue opens a new round for a job that failed or was canceled: it waits again, at once, with attempts and crashes
+// 0 and its checkpoint kept. ErrJobActive means that it waits or runs, ErrJobNotFound that nothing is known of it, and
+// a *FinishedError that it succeeded. A Requeue that was cut short can be repeated.
+func (c *Client) Requeue(ctx context.Context, id string, opts ...JobOption) error {
+	if c.requeuer == nil {
+		return fmt.Errorf("requeue job %q: the queue cannot requeue: %w", id, errors.ErrUnsupported)
+	}
+	asked, row, err := c.find(ctx, id, opts)
+	if err == nil {
+		err = c.requeue(ctx, asked, row)
+	}
+	if err != nil {
+		return fmt.Errorf("requeue job %q: %w", id, err)
+	}
+	return nil
+}
+
+func (c *Client) requeue(ctx context.Context, asked *Job, row *Status) error {
+	if row != nil && row.State == StateSucceeded {
+		return &FinishedError{ID: asked.ID, State: row.State}
+	}
+	job, token, err := c.requeuer.DrawToken(ctx, asked.Queue, asked.ID)
+	if err != nil {
+		return err
+	}
+	if job == nil && row != nil && row.Job != nil {
+		job = row.Job
+	}
+	if job == nil {
+		return ErrJobNotFound
+	}
+	round := job.newRound()
+	if err := round.check(c.maxPayload); err != nil {
+		return err
+	}
+	if err := c.saveRound(ctx, round, token); err != nil {
+		return err
+	}
+	return c.requeuer.Reopen(ctx, round)
+}
+
+// newRound copies what a producer would set, due now.
+func (j *Job) newRound() *Job {
+	round := &Job{
+		ID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, Key: j.Key, Payload: j.Payload, Headers: j.Headers,
+		Retry: j.Retry, Timeout: j.Timeout,
+	}
+	round.complete()
+	return round
+}
+
+// saveRound records the new round. A row that isn't final says that an earlier Requeue was cut short after its Save,
+// and that this one is to finish it.
+func (c *Client) saveRound(ctx context.Context, round *Job, token int64) error {
+	st := waitingStatus(round, token)
+	if c.store == nil {
+		c.notes.announce(st)
+		return nil
+	}
+	saved, err := save(ctx, c.store, []Status{st})
+	switch {
+	case err != nil:
+		return fmt.Errorf("save status: %w", err)
+	case saved[0].OK:
+		c.notes.announce(st)
+	case saved[0].Current.Final():
+		return &FinishedError{ID: round.ID, State: saved[0].Current}
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+const (
+	maxWaitingNotes = 10_000 // statuses that may wait for a slow notifier before the oldest are dropped
+	notifyTimeout   = 5 * time.Second
+)
+
+// announcer tells the notifier what was saved, on a lane of its own that nothing ever waits for.
+type announcer struct {
+	notifier Notifier
+	log      *slog.Logger
+	tel      *telemetry
+	lane     *lane[Status]
+	down     flag
+}
+
+func newAnnouncer(n Notifier, log *slog.Logger, tel *telemetry) *announcer {
+	a := &announcer{notifier: n, log: log, tel: tel}
+	a.lane = newLane(a.notify, maxWaitingNotes)
+	return a
+}
+
+// announce queues statuses for the notifier. With no notifier it does nothing.
+func (a *announcer) announce(statuses ...Status) {
+	if a.notifier == nil || len(statuses) == 0 {
+		return
+	}
+	if dropped := a.lane.add(statuses...); dropped > 0 {
+		a.fail(dropped, "the notifier falls behind: statuses are dropped")
+	}
+}
+
+func (a *announcer) notify(batch []Status) {
+	ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
+	defer cancel()
+	if err := a.call(ctx, batch); err != nil {
+		a.fail(len(batch), "the notifier fails: statuses are dropped", "error", err)
+		return
+	}
+	if a.down.clear() {
+		a.log.Info("the notifier works again")
+	}
+}
+
+// call keeps a notifier's panic from taking the process down.
+func (a *announcer) call(ctx context.Context, batch []Status) (err error) {
+	defer catch(&err)
+	return a.notifier.Notify(ctx, batch...)
+}
+
+func (a *announcer) fail(dropped int, message string, attrs ...any) {
+	a.tel.dropped.Add(context.Background(), int64(dropped))
+	if a.down.raise() {
+		a.log.Warn(message, attrs...)
+	}
+}

@@ -1,0 +1,300 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+)
+
+const (
+	unknownTypeDelay = 15 * time.Second // an unknown job type is put back for this long
+	unknownTypeLimit = 24 * time.Hour   // after its enqueue, such a job fails
+)
+
+// Errors of jobs that never ran, or ended oddly.
+var (
+	// ErrUnknownType is why a job failed whose type no worker knew for 24 hours.
+	ErrUnknownType = errors.New("no worker knows this job type")
+	// ErrShutdown is the cause of the context of a handler that is stopped since its pool stops.
+	ErrShutdown = errors.New("worker is shutting down")
+	// ErrGoexit is the error of a handler that ended its goroutine with runtime.Goexit.
+	ErrGoexit = errors.New("handler called runtime.Goexit")
+)
+
+// PanicError is the error of a handler that panicked. It counts as an attempt.
+type PanicError struct {
+	Value any    // what it panicked with
+	Stack []byte // where
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the value if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// catch turns a panic of a host's code into *err.
+func catch(err *error) {
+	if v := recover(); v != nil {
+		*err = &PanicError{Value: v, Stack: debug.Stack()}
+	}
+}
+
+// outcome is what the judge makes of an attempt.
+type outcome struct {
+	stripped bool    // the store refused its texts
+	name     string  // for metrics and logs
+	status   Status  // empty State: there is nothing to save
+	verdict  Verdict // Action 0: there is nothing to settle
+	err      error
+}
+
+// process is one job's life in its slot: refuse, begin, perform, judge, record. It reports whether the slot is still
+// its own: not when the handler was abandoned.
+func (p *Pool) process(a *attempt) bool {
+	if o := p.refuse(a); o != nil {
+		p.tel.count(a.session.ctx, a.job, o.name)
+		p.record(a, o)
+		return true
+	}
+	if !p.begin(a) {
+		return true
+	}
+	ctx, span := p.tel.startProcess(a.ctx, a.job, a.session.feed.spanName)
+	err := p.perform(ctx, a)
+	if !a.owner.CompareAndSwap(ownedByHandler, returned) {
+		p.zombieEnded()
+		return false
+	}
+	o := p.judge(a, err)
+	p.tel.finishProcess(ctx, span, a.job, o, time.Since(a.started))
+	p.record(a, o)
+	return true
+}
+
+// refuse judges a job that must not run, or not here. Nil means: run it.
+func (p *Pool) refuse(a *attempt) *outcome {
+	job := a.job
+	switch {
+	case a.session.ctx.Err() != nil:
+		return p.putBack(a, 0)
+	case job.Reject == nil && a.reg.handler != nil:
+		return nil
+	case job.Reject == nil:
+		return p.unknown(a)
+	case errors.Is(job.Reject, ErrCanceled):
+		return p.final(a, StateCanceled, ActionCancel, job.Reject)
+	}
+	return p.final(a, StateFailed, ActionBury, job.Reject)
+}
+
+// unknown puts a job back that another worker may know, for a day.
+func (p *Pool) unknown(a *attempt) *outcome {
+	if time.Since(a.job.EnqueuedAt) > unknownTypeLimit {
+		return p.final(a, StateFailed, ActionBury, fmt.Errorf("%w: %q", ErrUnknownType, a.job.Type))
+	}
+	if p.seldom.allow(a.job.Type) {
+		p.log.Warn("no handler for this job type: its jobs are put back", "type", a.job.Type, "queue", a.job.Queue)
+	}
+	return &outcome{name: "unknown_type",
+		verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: unknownTypeDelay, Cause: ErrUnknownType}}
+}
+
+// putBack gives an unstarted job back; nothing is saved, as nothing was.
+func (p *Pool) putBack(a *attempt, delay time.Duration) *outcome {
+	return &outcome{name: "released", verdict: Verdict{Job: a.job, Action: ActionRelease, Delay: delay}}
+}
+
+// begin saves that the job runs, and opens its context. False means that the job is not to run and is taken care of.
+func (p *Pool) begin(a *attempt) bool {
+	a.started = time.Now()
+	if p.store != nil {
+		a.begun = make(chan bool, 1)
+		p.saves.add(save1{a, saveRunning})
+		if !<-a.begun {
+			return false
+		}
+		a.started = time.Now()
+	} else if p.tells() {
+		p.notes.announce(a.status(StateRunning, phaseRunning))
+	}
+	if a.session.ctx.Err() != nil { // stopped or lost meanwhile
+		p.record(a, p.judgeUnstarted(a))
+		return false
+	}
+	a.open(p.timeout(a))
+	a.session.track(a)
+	return true
+}
+
+// perform runs the handler and returns its error, also when it panics. When it ends its goroutine, the slot goes on
+// in another one.
+func (p *Pool) perform(ctx context.Context, a *attempt) (err error) {
+	ended := false
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		} else if !ended {
+			p.goexited(a)
+		}
+	}()
+	err = a.reg.handler(ctx, a.job)
+	ended = true
+	return err
+}
+
+// goexited does for a handler's dying goroutine what process and work would have done next.
+func (p *Pool) goexited(a *attempt) {
+	if !a.owner.CompareAndSwap(ownedByHandler, returned) {
+		p.zombieEnded()
+		return
+	}
+	p.record(a, p.judge(a, ErrGoexit))
+	if next := p.next(a); next != nil {
+		p.spawn(next)
+	}
+}
+
+// judge decides what becomes of an attempt whose handler returned err.
+func (p *Pool) judge(a *attempt, err error) *outcome {
+	defer a.close()
+	cause := context.Cause(a.ctx)
+	switch {
+	case errors.Is(cause, ErrLeaseLost):
+		return &outcome{name: "lost", err: ErrLeaseLost}
+	case err == nil:
+		return p.succeed(a)
+	case errors.Is(cause, ErrCanceled):
+		return p.final(a, StateCanceled, ActionCancel, ErrCanceled)
+	case errors.Is(cause, ErrShutdown):
+		return p.interrupted(a)
+	}
+	return p.fail(a, err)
+}
+
+// judgeUnstarted is judge for an attempt that was saved as running but whose handler was not called.
+func (p *Pool) judgeUnstarted(a *attempt) *outcome {
+	if a.session.isLost() {
+		return &outcome{name: "lost", err: ErrLeaseLost}
+	}
+	return p.interrupted(a)
+}
+
+func (p *Pool) succeed(a *attempt) *outcome {
+	st := a.status(StateSucceeded, phaseFinal)
+	st.Progress, st.Result = 1, a.job.Result()
+	return &outcome{name: string(StateSucceeded), status: st, verdict: Verdict{Job: a.job, Action: ActionComplete}}
+}
+
+func (p *Pool) interrupted(a *attempt) *outcome {
+	st := a.status(StateQueued, phasePutBack)
+	st.Progress, st.Message = 0, ""
+	return &outcome{name: "released", status: st, err: ErrShutdown,
+		verdict: Verdict{Job: a.job, Action: ActionRelease, Delay: a.lingering(0), Cause: ErrShutdown}}
+}
+
+func (p *Pool) final(a *attempt, state State, action Action, cause error) *outcome {
+	if a.job.Topic == "" { // its header could not be read
+		a.job.Topic = "job:" + a.job.ID
+	}
+	st := a.status(state, phaseFinal)
+	st.Error = cleanText(cause.Error())
+	return &outcome{name: string(state), status: st, err: cause,
+		verdict: Verdict{Job: a.job, Action: action, Cause: cause}}
+}
+
+// fail follows the handler's verb, or the retry policy.
+func (p *Pool) fail(a *attempt, err error) *outcome {
+	verb, delay := verbOf(err)
+	switch verb {
+	case verbPermanent:
+		return p.final(a, StateFailed, ActionBury, err)
+	case verbCancel:
+		return p.final(a, StateCanceled, ActionCancel, err)
+	case verbSnooze:
+		st := a.status(StateScheduled, phasePutBack)
+		st.RunAt = st.At.Add(a.lingering(delay))
+		return &outcome{name: "snoozed", status: st,
+			verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: a.lingering(delay)}}
+	case verbRetryAfter:
+	default:
+		delay = a.policy.Delay(a.job.Attempt, rand.Float64())
+	}
+	delay = a.lingering(delay)
+	if a.job.Attempt >= a.policy.MaxAttempts || a.tooLate(delay) {
+		return p.final(a, StateFailed, ActionBury, err)
+	}
+	st := a.status(StateRetrying, phasePutBack)
+	st.RunAt, st.Error = st.At.Add(delay), cleanText(err.Error())
+	return &outcome{name: string(StateRetrying), status: st, err: err,
+		verdict: Verdict{Job: a.job, Action: ActionRetry, Delay: delay, Cause: err}}
+}
+
+// tooLate reports whether an attempt after delay would start outside the policy's window.
+func (a *attempt) tooLate(delay time.Duration) bool {
+	return a.policy.Window > 0 && time.Since(a.job.EnqueuedAt)+delay > a.policy.Window
+}
+
+// lingering makes a job whose handler still runs wait for at least one lease.
+func (a *attempt) lingering(delay time.Duration) time.Duration {
+	if a.owner.Load() == abandoned {
+		return max(delay, a.session.lease)
+	}
+	return delay
+}
+
+// record sends the outcome on its way: to the store if there is one, else straight to the queue.
+func (p *Pool) record(a *attempt, o *outcome) {
+	a.outcome = o
+	a.session.untrack(a)
+	p.logOutcome(a, o)
+	switch {
+	case o.verdict.Action == 0 || a.session.isLost():
+		p.drop(1)
+	case p.store == nil || o.status.State == "":
+		a.session.settles.add(a)
+	default:
+		p.saves.add(save1{a, saveOutcome})
+	}
+}
+
+// drop forgets attempts that are somebody else's now.
+func (p *Pool) drop(n int) { p.slots.settled(n) }
+
+// outcomeLog says how loudly an outcome is told, and in what words.
+func outcomeLog(o *outcome) (slog.Level, string) {
+	switch o.name {
+	case string(StateFailed):
+		return slog.LevelError, "job failed"
+	case string(StateRetrying):
+		return slog.LevelWarn, "attempt failed, the job will run again"
+	case "lost":
+		return slog.LevelWarn, "job was taken away by the queue"
+	}
+	return slog.LevelDebug, "attempt ended"
+}
+
+func (p *Pool) logOutcome(a *attempt, o *outcome) {
+	level, message := outcomeLog(o)
+	ctx := a.ctx
+	if ctx == nil {
+		ctx = a.session.ctx
+	}
+	if !p.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []any{"job", a.job.ID, "type", a.job.Type, "queue", a.job.Queue, "attempt", a.job.Attempt, "outcome", o.name}
+	if o.err != nil {
+		attrs = append(attrs, "error", o.err)
+	}
+	if v := (*PanicError)(nil); errors.As(o.err, &v) {
+		attrs = append(attrs, "stack", string(v.Stack))
+	}
+	p.log.Log(ctx, level, message, attrs...)
+}

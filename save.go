@@ -1,0 +1,244 @@
+package worker
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	storeTimeout = 5 * time.Second // of one call to the status store
+	maxSaveWait  = 5 * time.Second // a claimed job that isn't recorded as running by then goes back
+)
+
+// save1 is one status on its way to the store. What it says is made when its batch leaves.
+type save1 struct {
+	a    *attempt
+	kind saveKind
+}
+
+type saveKind uint8
+
+const (
+	saveRunning saveKind = iota
+	saveProgress
+	saveOutcome
+)
+
+// saveBatch records a batch of statuses, tries again while the store is in trouble, and sees that every attempt goes
+// on: what runs is started, what ended is settled, what was saved is announced.
+func (p *Pool) saveBatch(batch []save1) {
+	items, statuses := p.statuses(batch)
+	for try := 1; len(items) > 0; try++ {
+		saved, err := p.callStore(statuses)
+		switch {
+		case err == nil:
+			p.storeUp()
+			p.saved(items, statuses, saved)
+			return
+		case IsPermanent(err) && len(items) > 1:
+			half := len(items) / 2
+			p.saveBatch(items[:half])
+			p.saveBatch(items[half:])
+			return
+		case IsPermanent(err):
+			p.refused(items[0], statuses[0], err)
+			return
+		}
+		p.storeDown(err)
+		if !p.pause(backoff(try)) {
+			p.unsaved(items)
+			return
+		}
+		p.giveBackUnrecorded()
+		items, statuses = p.statuses(p.withoutStale(items))
+	}
+}
+
+// statuses makes what is to be saved, and lets go of what has nothing to say any more. Progress keeps its place only
+// while its attempt runs; an attempt whose lease was lost says nothing.
+func (p *Pool) statuses(batch []save1) (items []save1, statuses []Status) {
+	items = make([]save1, 0, len(batch))
+	statuses = make([]Status, 0, len(batch))
+	for _, it := range batch {
+		if it.a.session.isLost() {
+			p.forget(it)
+			continue
+		}
+		st, ok := Status{}, true
+		switch it.kind {
+		case saveRunning:
+			st = it.a.status(StateRunning, phaseRunning)
+		case saveProgress:
+			st, ok = it.a.takeProgress()
+		case saveOutcome:
+			st = it.a.outcome.status
+		}
+		if ok {
+			items, statuses = append(items, it), append(statuses, st)
+		}
+	}
+	return items, statuses
+}
+
+// forget drops an item whose attempt the queue took away, or that the pool has no more time for.
+func (p *Pool) forget(it save1) {
+	switch it.kind {
+	case saveRunning:
+		p.drop(1)
+		it.a.begun <- false
+	case saveOutcome:
+		p.drop(1)
+	}
+}
+
+func (p *Pool) callStore(statuses []Status) ([]Saved, error) {
+	ctx, cancel := context.WithTimeout(p.hardCtx, storeTimeout)
+	defer cancel()
+	return save(ctx, p.store, statuses)
+}
+
+func (p *Pool) storeDown(err error) {
+	p.slots.block(blockStore)
+	if p.storeFails.raise() {
+		p.log.Error("the status store fails: no jobs are claimed until it works again", "error", err)
+	}
+}
+
+func (p *Pool) storeUp() {
+	if p.storeFails.clear() {
+		p.slots.unblock(blockStore)
+		p.log.Info("the status store works again")
+	}
+}
+
+// saved sends each attempt on by the store's answer.
+func (p *Pool) saved(items []save1, statuses []Status, saved []Saved) {
+	settle := make([]*attempt, 0, len(items))
+	tell := make([]Status, 0, len(items))
+	for i, it := range items {
+		ok := saved[i].OK
+		if ok {
+			tell = append(tell, statuses[i])
+		} else if row := saved[i].Row; row != nil {
+			it.a.session.sawToken(row.Token())
+		}
+		switch {
+		case it.kind == saveOutcome:
+			if !ok {
+				it.a.outcome.verdict, tell = overruled(it.a, saved[i], tell)
+			}
+			settle = append(settle, it.a)
+		case it.kind == saveRunning && ok:
+			it.a.begun <- true
+		case it.kind == saveRunning:
+			o := &outcome{name: "overruled"}
+			o.verdict, tell = overruled(it.a, saved[i], tell)
+			p.record(it.a, o)
+			it.a.begun <- false
+		case !ok && saved[i].Current == StateCanceled:
+			it.a.cancel(ErrCanceled)
+		}
+	}
+	p.notes.announce(tell...)
+	settleAll(settle)
+}
+
+// overruled is the verdict on a job whose status the store did not take: it ends as the store has it, or, when
+// something later has written, its claim is given up. Its row is announced again, as its writer may have died first.
+func overruled(a *attempt, answer Saved, tell []Status) (Verdict, []Status) {
+	if answer.Current.Final() && answer.Row != nil {
+		tell = append(tell, *answer.Row)
+	}
+	v := Verdict{Job: a.job}
+	switch answer.Current {
+	case StateSucceeded:
+		v.Action = ActionComplete
+	case StateFailed:
+		v.Action = ActionBury
+	case StateCanceled:
+		v.Action, v.Cause = ActionCancel, ErrCanceled
+	default:
+		v.Action, v.Delay = ActionRelease, time.Second
+	}
+	return v, tell
+}
+
+// settleAll queues attempts for settlement, those of one session together so that they share a call.
+func settleAll(attempts []*attempt) {
+	for len(attempts) > 0 {
+		s := attempts[0].session
+		n := 1
+		for n < len(attempts) && attempts[n].session == s {
+			n++
+		}
+		s.settles.add(attempts[:n]...)
+		attempts = attempts[n:]
+	}
+}
+
+// refused deals with one status whose data the store cannot take. A running one is skipped and the job runs; an
+// outcome is tried once more without the texts and the result, with the refusal as its error; when that fails, too,
+// the job is buried.
+func (p *Pool) refused(it save1, st Status, err error) {
+	p.log.Error("the status store refuses a status", "job", st.JobID, "type", st.Type, "state", st.State, "error", err)
+	switch it.kind {
+	case saveRunning:
+		it.a.begun <- true
+	case saveOutcome:
+		o := it.a.outcome
+		if o.stripped {
+			p.buryRefused(it.a, st)
+			return
+		}
+		o.stripped = true
+		o.status.Result, o.status.Message = nil, ""
+		o.status.Error = cleanText("the status store refused the status: " + err.Error())
+		p.saveBatch([]save1{it})
+	}
+}
+
+func (p *Pool) buryRefused(a *attempt, st Status) {
+	if !st.State.Final() {
+		st.State, st.Version, st.RunAt = StateFailed, version(a.job.Token, phaseFinal, 0), time.Time{}
+	}
+	if a.outcome.verdict.Action != ActionCancel {
+		a.outcome.verdict.Action = ActionBury
+	}
+	p.notes.announce(st)
+	settleAll([]*attempt{a})
+}
+
+// withoutStale gives back the jobs of a failing batch that have waited too long to be recorded as running.
+func (p *Pool) withoutStale(items []save1) []save1 {
+	kept := items[:0]
+	for _, it := range items {
+		if it.kind == saveRunning && (time.Since(it.a.started) >= maxSaveWait || it.a.session.ctx.Err() != nil) {
+			p.giveBackUnstarted(it.a)
+			continue
+		}
+		kept = append(kept, it)
+	}
+	return kept
+}
+
+// giveBackUnrecorded does the same for those that wait behind the batch.
+func (p *Pool) giveBackUnrecorded() {
+	for _, it := range p.saves.take(func(it save1) bool {
+		return it.kind == saveRunning && (time.Since(it.a.started) >= maxSaveWait || it.a.session.ctx.Err() != nil)
+	}) {
+		p.giveBackUnstarted(it.a)
+	}
+}
+
+func (p *Pool) giveBackUnstarted(a *attempt) {
+	p.record(a, p.putBack(a, 0))
+	a.begun <- false
+}
+
+// unsaved lets go of what could not be saved before the pool's time was up: unsettled, it is given back when the
+// session closes.
+func (p *Pool) unsaved(items []save1) {
+	for _, it := range items {
+		p.forget(it)
+	}
+}

@@ -1,0 +1,262 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Stop ends the pool: it stops claiming, lets jobs finish until ctx or DrainTimeout ends, cancels the rest with
+// ErrShutdown, gives their handlers CancelGrace to return, and gives back what is unsettled, with no attempt counted.
+// It returns by ctx's deadline, if there is one, and in any case soon after DrainTimeout and CancelGrace, also when a
+// handler ignores its context: such a one is counted in the error, which wraps ErrAbandoned. Stop before Start leaves
+// a pool that can't be started; a second Stop waits for the first and returns what it returned.
+func (p *Pool) Stop(ctx context.Context) error {
+	p.mu.Lock()
+	before := p.state
+	p.state = poolStopping
+	p.mu.Unlock()
+	switch before {
+	case poolNew:
+		close(p.done)
+		return nil
+	case poolRunning:
+		p.stopErr = p.stop(ctx)
+		close(p.done)
+		return p.stopErr
+	}
+	select {
+	case <-p.done:
+		return p.stopErr
+	case <-ctx.Done():
+		return fmt.Errorf("stop pool: %w", ctx.Err())
+	}
+}
+
+// deadlines are when the parts of a stop end.
+type deadlines struct{ drain, abandon, end time.Time }
+
+// plan leaves time before ctx's deadline to cancel handlers and to give back what they held.
+func (p *Pool) plan(ctx context.Context, now time.Time) deadlines {
+	d := deadlines{drain: now.Add(p.cfg.DrainTimeout), end: now.Add(p.cfg.DrainTimeout + p.cfg.CancelGrace)}
+	if limit, ok := ctx.Deadline(); ok && limit.Before(d.end) {
+		d.end = limit
+		reserve := min(p.cfg.CancelGrace, max(limit.Sub(now)/4, 0))
+		if latest := limit.Add(-reserve); latest.Before(d.drain) {
+			d.drain = latest
+		}
+	}
+	d.abandon = d.drain.Add(d.end.Sub(d.drain) * 3 / 4)
+	return d
+}
+
+func (p *Pool) stop(ctx context.Context) error {
+	plan := p.plan(ctx, time.Now())
+	p.slots.block(blockStopping)
+	p.stopClaims()
+	drain, cancel := context.WithDeadline(ctx, plan.drain)
+	defer cancel()
+	await(drain, p.feeding.Wait)
+	p.giveBackReady(func(*attempt) bool { return true })
+	if !await(drain, p.crew.wait) && ctx.Err() != nil { // ctx was canceled: its deadline doesn't matter any more
+		plan = deadlines{end: time.Now().Add(p.cfg.CancelGrace)}
+		plan.abandon = time.Now().Add(p.cfg.CancelGrace * 3 / 4)
+	}
+	p.stopJobs(ErrShutdown)
+	late := p.abandonAfter(plan.abandon)
+	return p.closeAll(plan.end, late)
+}
+
+// abandonAfter waits for canceled handlers and gives up those that don't return.
+func (p *Pool) abandonAfter(deadline time.Time) (late int) {
+	ctx, cancel := context.WithDeadline(p.hardCtx, deadline)
+	defer cancel()
+	if await(ctx, p.crew.wait) {
+		return 0
+	}
+	for _, f := range p.feeds {
+		if s := f.session.Load(); s != nil {
+			for _, a := range s.overdue(time.Now(), 0) {
+				if p.abandon(a) {
+					late++
+				}
+			}
+		}
+	}
+	return late
+}
+
+// closeAll saves and settles what is on its way, closes the sessions and ends the goroutines.
+func (p *Pool) closeAll(deadline time.Time, late int) error {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(p.hardCtx), deadline)
+	defer cancel()
+	p.flush(ctx, time.Until(deadline)/2)
+	problems := p.closeSessions(ctx)
+	p.stopHard()
+	await(ctx, p.feeding.Wait)
+	await(ctx, p.watchers.Wait)
+	await(ctx, p.saves.wait)
+	await(ctx, p.notes.lane.wait)
+	if late > 0 {
+		problems = append(problems, fmt.Errorf("%d handlers still run: %w", late, ErrAbandoned))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("stop pool: %w", err)
+	}
+	return nil
+}
+
+// flush waits until all outcomes are saved and settled, but leaves time to close the sessions, which gives back the
+// jobs whose outcome a failing store did not take.
+func (p *Pool) flush(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	await(ctx, p.crew.wait)
+	await(ctx, p.saves.wait)
+	for _, f := range p.feeds {
+		if s := f.session.Load(); s != nil {
+			await(ctx, s.settles.wait)
+		}
+	}
+}
+
+func (p *Pool) closeSessions(ctx context.Context) (problems []error) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, f := range p.feeds {
+		s := f.session.Load()
+		if s == nil || s.isLost() {
+			continue
+		}
+		all.Go(func() {
+			if err := s.consumer.Close(ctx); err != nil && !s.isLost() {
+				mu.Lock()
+				defer mu.Unlock()
+				problems = append(problems, fmt.Errorf("close session on %q: %w", f.queue, err))
+			}
+		})
+	}
+	all.Wait()
+	return problems
+}
+
+// janitor abandons handlers that ignore the end of their context.
+func (p *Pool) janitor() {
+	ticker := time.NewTicker(max(p.cfg.CancelGrace/4, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.jobsCtx.Done(): // Stop sees to the rest
+			return
+		case now := <-ticker.C:
+			for _, f := range p.feeds {
+				if s := f.session.Load(); s != nil {
+					for _, a := range s.overdue(now, p.cfg.CancelGrace) {
+						p.abandon(a)
+					}
+				}
+			}
+		}
+	}
+}
+
+// abandon gives up a handler that doesn't return: its job is judged by why it was to stop, and its slot goes on.
+func (p *Pool) abandon(a *attempt) bool {
+	if !a.owner.CompareAndSwap(ownedByHandler, abandoned) {
+		return false // it has just returned
+	}
+	p.log.Error("a handler ignores the end of its context and is abandoned", "job", a.job.ID, "type", a.job.Type,
+		"queue", a.job.Queue, "cause", context.Cause(a.ctx))
+	p.mu.Lock()
+	p.abandoned++
+	if p.abandoned >= p.cfg.Concurrency {
+		p.slots.block(blockAbandoned)
+	}
+	p.mu.Unlock()
+	err := fmt.Errorf("%w: %w", context.Cause(a.ctx), ErrAbandoned)
+	o := p.judge(a, err)
+	p.tel.count(a.ctx, a.job, o.name)
+	p.record(a, o)
+	if next := p.next(a); next != nil {
+		p.spawn(next)
+	}
+	p.crew.done()
+	return true
+}
+
+// zombieEnded counts an abandoned handler out that has returned after all.
+func (p *Pool) zombieEnded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.abandoned--
+	if p.abandoned < p.cfg.Concurrency {
+		p.slots.unblock(blockAbandoned)
+	}
+}
+
+// await runs wait and reports whether it returned before ctx ended.
+func await(ctx context.Context, wait func()) bool {
+	done := make(chan struct{})
+	go func() {
+		wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// crew counts the goroutines that own a slot.
+type crew struct {
+	mu    sync.Mutex
+	n     int
+	empty sync.Cond
+}
+
+func (c *crew) init() { c.empty.L = &c.mu }
+
+func (c *crew) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+func (c *crew) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n--; c.n == 0 {
+		c.empty.Broadcast()
+	}
+}
+
+func (c *crew) wait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.n > 0 {
+		c.empty.Wait()
+	}
+}
+
+// seldom allows each thing once a minute.
+type seldom struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (s *seldom) allow(what string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.last[what]) < time.Minute {
+		return false
+	}
+	if s.last == nil {
+		s.last = make(map[string]time.Time)
+	}
+	s.last[what] = time.Now()
+	return true
+}

@@ -1,0 +1,385 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Config is what a pool is made of. Backend.Queue and Registry are required.
+type Config struct {
+	Backend
+
+	// Registry tells which handler runs which type of job. NewPool takes a copy.
+	Registry *Registry
+	// Queues are the queues to serve. Nil means {"default": {}}.
+	Queues map[string]QueueConfig
+	// Concurrency is how many handlers run at once. Zero means GOMAXPROCS.
+	Concurrency int
+	// Retry applies where neither the job nor its handler says anything. Zero fields mean DefaultRetry.
+	Retry RetryPolicy
+	// MaxCrashes is how many workers a job may take down before it fails. Zero means 3.
+	MaxCrashes int
+	// JobTimeout bounds a handler where neither the job nor its handler's defaults do. Zero means 30 minutes.
+	JobTimeout time.Duration
+	// DrainTimeout is how long jobs may go on after Stop. Zero means 30 seconds.
+	DrainTimeout time.Duration
+	// CancelGrace is how long a handler may take to return after its context has ended. Then it is abandoned: its slot
+	// is freed, and what it still says is refused. Zero means 5 seconds.
+	CancelGrace time.Duration
+}
+
+// QueueConfig is one queue's part in a pool.
+type QueueConfig struct {
+	// Weight is the queue's share of the slots while several queues have jobs. Zero means 1.
+	Weight int
+	// Concurrency is how many of the pool's slots the queue may use. Zero means all.
+	Concurrency int
+}
+
+// Errors of a pool's life cycle.
+var (
+	ErrPoolStarted = errors.New("pool was started before")
+	ErrPoolStopped = errors.New("pool was stopped")
+)
+
+// Pool claims jobs, runs their handlers, records what became of them and tells who is to know. It is used once: Start
+// and Stop, or Run. It owns every goroutine that it starts, and all have ended when Stop returns, but for those of
+// handlers that ignore their context.
+type Pool struct {
+	cfg      Config
+	client   *Client
+	store    StatusStore
+	notes    *announcer
+	log      *slog.Logger
+	tel      *telemetry
+	handlers map[string]registration
+	slots    *slots
+	feeds    []*feed
+	saves    *lane[save1]
+	crew     crew
+	seldom   seldom
+
+	storeFails flag
+
+	claimCtx   context.Context // ends when Stop begins
+	stopClaims context.CancelFunc
+	jobsCtx    context.Context // parent of every handler's; ends when draining is over
+	stopJobs   context.CancelCauseFunc
+	hardCtx    context.Context // of settlements and saves; ends when the pool's time is up
+	stopHard   context.CancelFunc
+
+	feeding  sync.WaitGroup
+	watchers sync.WaitGroup
+
+	mu        sync.Mutex
+	state     poolState
+	abandoned int // handlers that still run though they were given up
+	staleAt   *time.Timer
+	done      chan struct{} // closed when Stop has ended
+	stopErr   error
+}
+
+type poolState int
+
+const (
+	poolNew poolState = iota
+	poolRunning
+	poolStopping
+)
+
+// NewPool makes a pool. It reports all that is wrong with cfg at once and talks to nobody.
+func NewPool(cfg Config) (*Pool, error) {
+	client, problems := newClient(cfg.Backend)
+	problems = append(problems, cfg.problems()...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, fmt.Errorf("new pool: %w", err)
+	}
+	cfg.applyDefaults()
+	p := &Pool{
+		cfg: cfg, client: client, store: cfg.StatusStore, notes: client.notes, log: client.log, tel: client.tel,
+		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency), done: make(chan struct{}),
+	}
+	p.saves = newLane(p.saveBatch, 0)
+	p.crew.init()
+	for _, name := range slices.Sorted(maps.Keys(cfg.Queues)) {
+		q := cfg.Queues[name]
+		p.feeds = append(p.feeds, &feed{pool: p, queue: name, spanName: "process " + name,
+			share: p.slots.addShare(q.Weight, q.Concurrency)})
+	}
+	return p, nil
+}
+
+func (c *Config) problems() (problems []error) {
+	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if c.Registry == nil {
+		add("Registry is missing")
+	} else {
+		problems = append(problems, c.Registry.check()...)
+	}
+	if c.Queues != nil && len(c.Queues) == 0 {
+		add("Queues is empty: leave it out for the queue %q", DefaultQueue)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Queues)) {
+		if err := CheckQueueName(name); err != nil {
+			add("Queues: %w", err)
+		}
+		if q := c.Queues[name]; q.Weight < 0 || q.Concurrency < 0 {
+			add("Queues: queue %q has weight %d and concurrency %d: neither may be negative", name, q.Weight, q.Concurrency)
+		}
+	}
+	if c.Concurrency < 0 {
+		add("Concurrency is %d: it must not be negative", c.Concurrency)
+	}
+	if c.MaxCrashes < 0 {
+		add("MaxCrashes is %d: it must not be negative", c.MaxCrashes)
+	}
+	if err := c.Retry.check(); err != nil {
+		add("Retry: %w", err)
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"JobTimeout", c.JobTimeout}, {"DrainTimeout", c.DrainTimeout}, {"CancelGrace", c.CancelGrace}} {
+		if d.value < 0 {
+			problems = append(problems, negative(d.field, d.value))
+		}
+	}
+	return problems
+}
+
+func (c *Config) applyDefaults() {
+	if c.Queues == nil {
+		c.Queues = map[string]QueueConfig{DefaultQueue: {}}
+	}
+	c.Concurrency = or(c.Concurrency, runtime.GOMAXPROCS(0))
+	c.MaxCrashes = or(c.MaxCrashes, 3)
+	c.JobTimeout = or(c.JobTimeout, 30*time.Minute)
+	c.DrainTimeout = or(c.DrainTimeout, 30*time.Second)
+	c.CancelGrace = or(c.CancelGrace, 5*time.Second)
+	c.Retry = c.Retry.or(DefaultRetry)
+}
+
+func or[T comparable](v, zero T) T {
+	var none T
+	if v == none {
+		return zero
+	}
+	return v
+}
+
+// Client returns the pool's own producer. It works before Start and after Stop, too.
+func (p *Pool) Client() *Client { return p.client }
+
+// Run starts the pool, waits until ctx ends or Stop is called, and stops. It returns nil after an ordinary stop.
+// Catching signals is the host's: signal.NotifyContext gives a ctx that ends with one.
+func (p *Pool) Run(ctx context.Context) error {
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.claimCtx.Done():
+	}
+	return p.Stop(context.WithoutCancel(ctx))
+}
+
+// Start opens a session on every queue and begins to claim. It returns when all are open, or with an error, within 5
+// seconds, when one cannot be; then nothing runs and Start may be called again. ctx bounds the start only, and gives
+// its values to handlers. A second Start answers ErrPoolStarted, one after Stop ErrPoolStopped.
+func (p *Pool) Start(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.state {
+	case poolRunning:
+		return ErrPoolStarted
+	case poolStopping:
+		return ErrPoolStopped
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("start pool: %w", err)
+	}
+	base := context.WithoutCancel(ctx)
+	p.claimCtx, p.stopClaims = context.WithCancel(base)
+	p.jobsCtx, p.stopJobs = context.WithCancelCause(base)
+	p.hardCtx, p.stopHard = context.WithCancel(base)
+	sessions, err := p.openAll(ctx)
+	if err != nil {
+		p.end()
+		p.watchers.Wait()
+		return fmt.Errorf("start pool: %w", err)
+	}
+	p.state = poolRunning
+	for i, f := range p.feeds {
+		p.feeding.Go(func() { f.run(sessions[i]) })
+	}
+	p.watchers.Go(p.janitor)
+	return nil
+}
+
+// openAll opens every session, or none.
+func (p *Pool) openAll(ctx context.Context) ([]*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	sessions := make([]*session, 0, len(p.feeds))
+	for _, f := range p.feeds {
+		s, err := f.open(ctx)
+		if err != nil {
+			for _, s := range sessions {
+				s.release()
+			}
+			return nil, err
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions, nil
+}
+
+func (p *Pool) consume(ctx context.Context, queue string) (c Consumer, err error) {
+	defer catch(&err)
+	return p.client.queue.Consume(ctx, queue, ConsumeOptions{MaxCrashes: p.cfg.MaxCrashes})
+}
+
+func (p *Pool) end() {
+	p.stopClaims()
+	p.stopJobs(ErrShutdown)
+	p.stopHard()
+}
+
+// accept turns claimed jobs into attempts and starts those that find a slot.
+func (p *Pool) accept(s *session, jobs []*Job) {
+	now := time.Now()
+	attempts := make([]*attempt, len(jobs))
+	for i, job := range jobs {
+		reg := p.handlers[job.Type]
+		policy := job.Retry
+		if reg.defaults != nil {
+			policy = policy.or(reg.defaults.Retry)
+		}
+		attempts[i] = &attempt{pool: p, session: s, job: job, reg: reg, policy: policy.or(p.cfg.Retry), claimed: now,
+			alone: job.Reject == nil && job.Crashes > 0 && job.Crashes >= p.cfg.MaxCrashes-1}
+	}
+	for _, a := range p.slots.offer(attempts) {
+		p.spawn(a)
+	}
+	p.watchReady()
+}
+
+func (p *Pool) spawn(a *attempt) {
+	p.crew.add()
+	go p.work(a)
+}
+
+// work runs job after job in one slot. It leaves the slot when no job is ready, or when its handler was abandoned and
+// the slot taken away.
+func (p *Pool) work(a *attempt) {
+	defer func() { // also when a handler ends the goroutine
+		if a == nil || a.owner.Load() != abandoned {
+			p.crew.done()
+		}
+	}()
+	for a != nil {
+		if !p.process(a) {
+			return
+		}
+		a = p.next(a)
+	}
+}
+
+// next frees the slot of an attempt that ended and returns the next one for it.
+func (p *Pool) next(a *attempt) *attempt {
+	took := time.Duration(0)
+	if !a.started.IsZero() {
+		took = time.Since(a.started)
+	}
+	next, more := p.slots.finish(a.session.feed.share, took)
+	for _, m := range more {
+		p.spawn(m)
+	}
+	return next
+}
+
+func (p *Pool) timeout(a *attempt) time.Duration {
+	d := a.job.Timeout
+	if d == 0 && a.reg.defaults != nil {
+		d = a.reg.defaults.Timeout
+	}
+	return or(d, p.cfg.JobTimeout)
+}
+
+// tells reports whether anyone hears of statuses.
+func (p *Pool) tells() bool { return p.store != nil || p.notes.notifier != nil }
+
+// announceSettled announces outcomes where no store has them: when they are settled, as they can't change any more.
+func (p *Pool) announceSettled(batch []*attempt) {
+	if p.store != nil || p.notes.notifier == nil {
+		return
+	}
+	tell := make([]Status, 0, len(batch))
+	for _, a := range batch {
+		if a.outcome.status.State != "" {
+			tell = append(tell, a.outcome.status)
+		}
+	}
+	p.notes.announce(tell...)
+}
+
+// watchReady sees that jobs claimed ahead of time don't wait long for a slot.
+func (p *Pool) watchReady() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.staleAt == nil && p.slots.waiting() {
+		p.staleAt = time.AfterFunc(maxAheadWait, p.giveBackStale)
+	}
+}
+
+func (p *Pool) giveBackStale() {
+	now := time.Now()
+	p.giveBackReady(func(a *attempt) bool { return !a.alone && now.Sub(a.claimed) >= maxAheadWait })
+	p.mu.Lock()
+	p.staleAt = nil
+	p.mu.Unlock()
+	if p.hardCtx.Err() == nil {
+		p.watchReady()
+	}
+}
+
+// giveBackReady gives back unstarted jobs that match, to the head of their queues.
+func (p *Pool) giveBackReady(match func(*attempt) bool) {
+	for _, a := range p.slots.withdraw(match) {
+		p.record(a, p.putBack(a, 0))
+	}
+}
+
+// pause waits, and reports false when the pool's time is up. The end of draining cuts one pause short.
+func (p *Pool) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	drained := p.jobsCtx.Done()
+	if p.jobsCtx.Err() != nil {
+		drained = nil
+	}
+	select {
+	case <-timer.C:
+	case <-drained:
+	case <-p.hardCtx.Done():
+	}
+	return p.hardCtx.Err() == nil
+}
+
+// pauseClaims waits, and reports false when nothing more is to be claimed.
+func (p *Pool) pauseClaims(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.claimCtx.Done():
+	}
+	return p.claimCtx.Err() == nil
+}
