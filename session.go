@@ -121,10 +121,10 @@ func (f *feed) serve(s *session) {
 func (f *feed) claim(s *session, n int) (int, error) {
 	began := time.Now()
 	jobs, err := s.consumer.Claim(s.claims, ClaimOptions{Limit: n, MinToken: f.minToken.Load()})
-	f.pool.slots.claimed(f.share, n, len(jobs), time.Since(began))
-	if len(jobs) > 0 {
-		f.pool.accept(s, jobs)
+	for _, a := range f.pool.slots.claimed(f.share, n, f.pool.attempts(s, jobs), time.Since(began)) {
+		f.pool.spawn(a)
 	}
+	f.pool.watchReady()
 	return len(jobs), err
 }
 

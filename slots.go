@@ -120,18 +120,28 @@ func (s *slots) leaveLocked(sh *share) {
 	sh.granted = 0
 }
 
-// claimed accounts for a claim of n slots that brought jobs after took.
-func (s *slots) claimed(sh *share, n, jobs int, took time.Duration) {
+// claimed accounts for a claim of n slots, and returns those of the jobs it brought that start now, each in a slot of
+// its own; the others wait for one. It is one step, as a slot must not look free between the claim and the start.
+func (s *slots) claimed(sh *share, n int, jobs []*attempt, took time.Duration) (start []*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh.claiming -= n
-	sh.held += jobs
-	sh.paid -= float64(n-jobs) / float64(sh.weight)
+	sh.held += len(jobs)
+	sh.paid -= float64(n-len(jobs)) / float64(sh.weight)
 	average(&s.claim, took)
-	if jobs == 0 {
+	for _, a := range jobs {
+		if a.alone {
+			s.alone = append(s.alone, a)
+		} else {
+			s.ready = append(s.ready, a)
+		}
+	}
+	start = s.startable()
+	if len(jobs) == 0 {
 		s.leaveLocked(sh)
 	}
 	s.assign()
+	return start
 }
 
 // halted reports whether nothing may be claimed, however many slots are free.
@@ -193,20 +203,6 @@ func (s *slots) poorest() *share {
 		}
 	}
 	return best
-}
-
-// offer queues claimed jobs and returns those to start now, each in a slot of its own.
-func (s *slots) offer(claimed []*attempt) (start []*attempt) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, a := range claimed {
-		if a.alone {
-			s.alone = append(s.alone, a)
-		} else {
-			s.ready = append(s.ready, a)
-		}
-	}
-	return s.startable()
 }
 
 func (s *slots) startable() (start []*attempt) {

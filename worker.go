@@ -252,8 +252,8 @@ func (p *Pool) end() {
 	p.stopHard()
 }
 
-// accept turns claimed jobs into attempts and starts those that find a slot.
-func (p *Pool) accept(s *session, jobs []*Job) {
+// attempts turns claimed jobs into attempts.
+func (p *Pool) attempts(s *session, jobs []*Job) []*attempt {
 	now := time.Now()
 	attempts := make([]*attempt, len(jobs))
 	for i, job := range jobs {
@@ -265,10 +265,7 @@ func (p *Pool) accept(s *session, jobs []*Job) {
 		attempts[i] = &attempt{pool: p, session: s, job: job, reg: reg, policy: policy.or(p.cfg.Retry), claimed: now,
 			alone: job.Reject == nil && job.Crashes > 0 && job.Crashes >= p.cfg.MaxCrashes-1}
 	}
-	for _, a := range p.slots.offer(attempts) {
-		p.spawn(a)
-	}
-	p.watchReady()
+	return attempts
 }
 
 func (p *Pool) spawn(a *attempt) {

@@ -1,0 +1,197 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+func TestNewJobSetsWhatAHostInsertsFirst(t *testing.T) {
+	job, err := worker.NewJob(ping{1})
+	require.NoError(t, err)
+	assert.Len(t, job.ID, 36)
+	assert.Equal(t, "default", job.Queue)
+	assert.Equal(t, "job:"+job.ID, job.Topic)
+	assert.Equal(t, "ping", job.Type)
+	assert.Equal(t, `{"n":1}`, string(job.Payload))
+	assert.WithinDuration(t, time.Now(), job.EnqueuedAt, time.Minute)
+}
+
+type choosy struct{ N int }
+
+func (choosy) JobType() string { return "choosy" }
+
+func (choosy) JobOptions() []worker.JobOption {
+	return []worker.JobOption{worker.OnQueue("own"), worker.MaxAttempts(2)}
+}
+
+func (c choosy) Validate() error {
+	if c.N < 0 {
+		return errors.New("N must not be negative")
+	}
+	return nil
+}
+
+func TestPayloadsOptionsApplyBeforeTheCallers(t *testing.T) {
+	job, err := worker.NewJob(choosy{1}, worker.MaxAttempts(7), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "own", job.Queue)
+	assert.Equal(t, 7, job.Retry.MaxAttempts)
+	_, err = worker.NewJob(choosy{-1})
+	assert.ErrorContains(t, err, "N must not be negative")
+	_, err = worker.NewJob((*pointed)(nil))
+	assert.ErrorContains(t, err, "payload is nil")
+	_, err = worker.NewJob(nil)
+	assert.ErrorContains(t, err, "payload is nil")
+}
+
+type pointed struct{ N int }
+
+func (*pointed) JobType() string { return "pointed" }
+
+func TestPayloadsMayBePointers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var got []int
+		r := newRig(t, nil, func(c *worker.Config) {
+			c.Concurrency = 1
+			worker.Handle(c.Registry, func(_ context.Context, _ *worker.Job, p *pointed) error {
+				got = append(got, p.N)
+				return nil
+			})
+		}).start()
+		_, err := r.pool.Client().Enqueue(t.Context(), &pointed{5})
+		require.NoError(t, err)
+		require.NoError(t, r.pool.Client().EnqueueMany(t.Context(), &worker.Job{Type: "pointed", Payload: json.RawMessage("null")}))
+		r.quiet()
+		assert.Equal(t, []int{5, 0}, got)
+		r.stop()
+	})
+}
+
+func TestBadJobsAreRefusedBeforeAnythingIsWritten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop, func(c *worker.Config) { c.MaxPayload = 100 })
+		client := r.pool.Client()
+		good, err := worker.NewJob(ping{1})
+		require.NoError(t, err)
+		tests := map[string]struct {
+			job  *worker.Job
+			want string
+		}{
+			"too big":   {&worker.Job{Type: "t", Payload: []byte(`"` + strings.Repeat("x", 100) + `"`)}, "payload has 102 bytes: the limit is 100"},
+			"no type":   {&worker.Job{Payload: []byte(`1`)}, "type is empty"},
+			"bad queue": {&worker.Job{Type: "t", Queue: "a b", Payload: []byte(`1`)}, `queue "a b"`},
+			"twice":     {good, "twice"},
+			"nil":       {nil, "job 1 is nil"},
+		}
+		for name, tt := range tests {
+			assert.ErrorContains(t, client.EnqueueMany(t.Context(), good, tt.job), tt.want, name)
+		}
+		_, err = client.Enqueue(t.Context(), ping{1}, worker.After(-time.Second))
+		assert.ErrorContains(t, err, "Delay is -1s")
+		assert.Zero(t, r.queue.Count("default", worker.PlaceWaiting))
+		assert.Empty(t, r.states(good.ID))
+		assert.NoError(t, client.EnqueueMany(t.Context()))
+	})
+}
+
+func TestEnqueueIsIdempotentByID(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		runs := 0
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { runs++; return nil })
+		for range 3 {
+			r.enqueue(1, worker.WithID("same"))
+		}
+		assert.Equal(t, 1, r.queue.Count("default", worker.PlaceWaiting))
+		r.start()
+		r.quiet()
+		assert.Equal(t, 1, runs)
+		_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("same"))
+		var finished *worker.FinishedError
+		require.ErrorAs(t, err, &finished)
+		assert.Equal(t, succeeded, finished.State)
+
+		other, err := worker.NewJob(ping{2})
+		require.NoError(t, err)
+		again, err := worker.NewJob(ping{1}, worker.WithID("same"))
+		require.NoError(t, err)
+		err = r.pool.Client().EnqueueMany(t.Context(), again, other)
+		var failed *worker.EnqueueError
+		require.ErrorAs(t, err, &failed)
+		assert.Len(t, failed.Failed, 1)
+		r.quiet()
+		assert.Equal(t, succeeded, r.last(other.ID).State, "the others are enqueued")
+		r.stop()
+	})
+}
+
+func TestRefusedJobIsFailedAsNotEnqueuedAndMayComeAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		full := true
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Enqueue" && full {
+				return worker.ErrRefused
+			}
+			return nil
+		}
+		_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("1"))
+		require.ErrorIs(t, err, worker.ErrRefused)
+		r.quiet()
+		assert.Equal(t, []worker.State{queued, failed}, r.toldStates("1"))
+		assert.Contains(t, r.last("1").Error, "not enqueued")
+		full = false
+		r.start()
+		r.enqueue(1, worker.WithID("1"))
+		r.quiet()
+		assert.Equal(t, []worker.State{queued, failed, queued, running, succeeded}, r.states("1"))
+		r.stop()
+	})
+}
+
+func TestUnknownOutcomeSaysSoAndLeavesTheRowWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		r.queue.Fault = func(context.Context, string) error { return errors.New("connection reset") }
+		_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("1"))
+		assert.ErrorContains(t, err, "unknown whether")
+		assert.Equal(t, queued, r.last("1").State)
+		r.quiet()
+	})
+}
+
+func TestJobThatTheQueueLostIsPushedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		job, err := worker.NewJob(ping{1})
+		require.NoError(t, err)
+		_, err = r.store.Save(t.Context(), worker.Status{JobID: job.ID, Type: "ping", Queue: "default", Topic: job.Topic,
+			State: running, Version: 1<<14 | 1<<12})
+		require.NoError(t, err)
+		require.NoError(t, r.pool.Client().EnqueueMany(t.Context(), job))
+		assert.Equal(t, worker.PlaceWaiting, r.queue.Place("default", job.ID))
+	})
+}
+
+func TestDelayedJobIsScheduledThenRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop).start()
+		job := r.enqueue(1, worker.After(time.Hour))
+		at := r.enqueue(2, worker.At(time.Now().Add(2*time.Hour)))
+		r.after(59 * time.Minute)
+		assert.Equal(t, []worker.State{scheduled}, r.states(job.ID))
+		r.after(time.Minute)
+		assert.Equal(t, []worker.State{scheduled, running, succeeded}, r.states(job.ID))
+		r.after(time.Hour)
+		assert.Equal(t, []worker.State{scheduled, running, succeeded}, r.states(at.ID))
+		r.stop()
+	})
+}

@@ -1,0 +1,231 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+func TestStoreDownStopsClaimsAndKeepsOutcomes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var down atomic.Bool
+		var runs atomic.Int32
+		r := newRig(t, func(context.Context, *worker.Job, ping) error {
+			runs.Add(1)
+			time.Sleep(2 * time.Second)
+			return nil
+		}, func(c *worker.Config) { c.Concurrency = 2 })
+		r.store.Fault = func(context.Context, []worker.Status) error {
+			if down.Load() {
+				return errors.New("database is down")
+			}
+			return nil
+		}
+		jobs := []*worker.Job{r.enqueue(0), r.enqueue(1), r.enqueue(2), r.enqueue(3), r.enqueue(4), r.enqueue(5)}
+		r.start()
+		r.after(time.Second)
+		down.Store(true)
+		r.after(30 * time.Second)
+		assert.EqualValues(t, 2, runs.Load(), "nothing new starts")
+		for _, job := range jobs[2:] {
+			assert.Equal(t, worker.PlaceWaiting, r.queue.Place("default", job.ID), "what was claimed but not started went back")
+		}
+		assert.Equal(t, worker.PlaceHeld, r.queue.Place("default", jobs[0].ID), "the outcome waits in memory")
+		down.Store(false)
+		r.after(30 * time.Second)
+		for _, job := range jobs {
+			assert.Equal(t, []worker.State{queued, running, succeeded}, r.states(job.ID))
+		}
+		assert.EqualValues(t, 6, runs.Load(), "none runs twice")
+		r.stop()
+	})
+}
+
+func TestStopWhileTheStoreIsDownGivesBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var down atomic.Bool
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { down.Store(true); return nil })
+		r.store.Fault = func(context.Context, []worker.Status) error {
+			if down.Load() {
+				return errors.New("database is down")
+			}
+			return nil
+		}
+		r.start()
+		job := r.enqueue(1)
+		r.after(time.Second)
+		require.NoError(t, r.pool.Stop(context.Background()))
+		assert.Equal(t, worker.PlaceWaiting, r.queue.Place("default", job.ID))
+		assert.Equal(t, running, r.last(job.ID).State)
+	})
+}
+
+func TestOneStatusRefusedForItsDataHarmsNoOther(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(_ context.Context, job *worker.Job, p ping) error {
+			_ = job.SetResult(strings.Repeat("x", p.N))
+			return nil
+		}, func(c *worker.Config) { c.Concurrency = 8 })
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			for _, st := range statuses {
+				if len(st.Result) > 1000 {
+					return worker.Permanent(errors.New("value too long"))
+				}
+			}
+			return nil
+		}
+		var small []*worker.Job
+		for i := range 7 {
+			small = append(small, r.enqueue(i))
+		}
+		big := r.enqueue(2000)
+		r.start()
+		r.after(time.Second)
+		for _, job := range small {
+			assert.Equal(t, succeeded, r.last(job.ID).State)
+		}
+		st := r.last(big.ID)
+		assert.Equal(t, succeeded, st.State)
+		assert.Empty(t, st.Result)
+		assert.Contains(t, st.Error, "value too long")
+		r.stop()
+	})
+}
+
+func TestStatusThatTheStoreNeverTakesBuriesTheJob(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		runs := 0
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { runs++; return nil })
+		job := r.enqueue(1)
+		r.store.Fault = func(context.Context, []worker.Status) error { return worker.Permanent(errors.New("no such column")) }
+		r.start()
+		r.after(time.Second)
+		assert.Equal(t, 1, runs, "a refused running is skipped and the job runs")
+		assert.Equal(t, worker.PlaceDead, r.queue.Place("default", job.ID))
+		assert.Equal(t, succeeded, r.toldStates(job.ID)[1], "and the user is told")
+		r.stop()
+	})
+}
+
+func TestJobThatIsOverForTheHostIsNotRun(t *testing.T) {
+	for _, tt := range []struct {
+		state worker.State
+		place worker.Place
+	}{{succeeded, worker.PlaceUnknown}, {failed, worker.PlaceDead}, {canceled, worker.PlaceDead}} {
+		t.Run(string(tt.state), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(context.Context, *worker.Job, ping) error { panic("not called") })
+				job := r.enqueue(1)
+				_, err := r.store.Save(t.Context(), worker.Status{JobID: job.ID, Type: "ping", Queue: "default",
+					Topic: job.Topic, State: tt.state, Version: 1<<62 | 3<<12})
+				require.NoError(t, err)
+				r.start()
+				r.after(time.Second)
+				assert.Equal(t, tt.place, r.queue.Place("default", job.ID))
+				assert.Equal(t, []worker.State{queued, tt.state}, r.toldStates(job.ID), "the row is announced again")
+				r.stop()
+			})
+		})
+	}
+}
+
+func TestStaleClaimIsGivenUpAndRunsUnderALargerToken(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		job := r.enqueue(1)
+		const later = 5000
+		_, err := r.store.Save(t.Context(), worker.Status{JobID: job.ID, Type: "ping", Queue: "default", Topic: job.Topic,
+			State: running, Version: later<<14 | 1<<12})
+		require.NoError(t, err)
+		r.start()
+		r.after(time.Minute)
+		st := r.last(job.ID)
+		assert.Equal(t, succeeded, st.State)
+		assert.Greater(t, st.Token(), int64(later))
+		r.stop()
+	})
+}
+
+func TestHostsCancelInTheStoreStopsTheHandler(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(ctx context.Context, job *worker.Job, _ ping) error {
+			for ctx.Err() == nil {
+				job.Progress(0.5, "on my way")
+				time.Sleep(time.Second)
+			}
+			assert.ErrorIs(t, context.Cause(ctx), worker.ErrCanceled)
+			return ctx.Err()
+		}).start()
+		job := r.enqueue(1)
+		r.after(3 * time.Second)
+		_, err := r.store.Save(t.Context(), worker.Status{JobID: job.ID, Type: "ping", Queue: "default", Topic: job.Topic,
+			State: canceled, Version: 1<<62 | 3<<12})
+		require.NoError(t, err)
+		r.after(3 * time.Second)
+		assert.Equal(t, canceled, r.last(job.ID).State)
+		assert.Equal(t, worker.PlaceDead, r.queue.Place("default", job.ID))
+		r.stop()
+	})
+}
+
+func TestStatusesAreSavedInBatchesOfOnePerJob(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(_ context.Context, job *worker.Job, _ ping) error {
+			job.Progress(0.1, "begun")
+			return nil
+		}, func(c *worker.Config) { c.Concurrency = 100 })
+		var mu sync.Mutex
+		most := 0
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			mu.Lock()
+			defer mu.Unlock()
+			most = max(most, len(statuses))
+			seen := map[string]bool{}
+			for _, st := range statuses {
+				assert.False(t, seen[st.JobID], "one status per job in a call")
+				seen[st.JobID] = true
+			}
+			time.Sleep(time.Millisecond)
+			return nil
+		}
+		for i := range 300 {
+			r.enqueue(i)
+		}
+		r.start()
+		r.after(time.Minute)
+		assert.Zero(t, r.queue.Count("default", worker.PlaceHeld)+r.queue.Count("default", worker.PlaceWaiting))
+		assert.Greater(t, most, 20)
+		r.stop()
+	})
+}
+
+func TestNotifierThatHangsPanicsOrFailsHarmsNoJob(t *testing.T) {
+	faults := map[string]func(ctx context.Context, _ []worker.Status) error{
+		"hangs":  func(ctx context.Context, _ []worker.Status) error { <-ctx.Done(); return ctx.Err() },
+		"panics": func(context.Context, []worker.Status) error { panic("ouch") },
+		"fails":  func(context.Context, []worker.Status) error { return errFlaky },
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, noop)
+				r.told.Fault = fault
+				r.start()
+				job := r.enqueue(1)
+				r.quiet()
+				assert.Equal(t, succeeded, r.last(job.ID).State)
+				r.stop()
+				r.after(time.Minute)
+			})
+		})
+	}
+}

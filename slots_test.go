@@ -1,0 +1,147 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// line makes n attempts of one queue.
+func line(sh *share, n int) []*attempt {
+	s := &session{feed: &feed{share: sh}}
+	attempts := make([]*attempt, n)
+	for i := range attempts {
+		attempts[i] = &attempt{session: s, job: &Job{}}
+	}
+	return attempts
+}
+
+func TestLookAheadFollowsMeasuredTimes(t *testing.T) {
+	tests := []struct {
+		name            string
+		size            int
+		claim, occupied time.Duration
+		want            int
+	}{
+		{"nothing measured", 10, time.Millisecond, 0, 0},
+		{"long jobs", 10, time.Millisecond, time.Second, 0},
+		{"as long as a round trip", 10, time.Millisecond, time.Millisecond, 10},
+		{"short jobs", 10, time.Millisecond, time.Microsecond, maxAhead},
+		{"one slot", 1, time.Millisecond, time.Microsecond, 0},
+	}
+	for _, tt := range tests {
+		s := newSlots(tt.size)
+		s.claim, s.occupied = tt.claim, tt.occupied
+		assert.Equal(t, tt.want, s.ahead(), tt.name)
+	}
+}
+
+func TestSlotsBeyondConcurrencyWaitInLine(t *testing.T) {
+	s := newSlots(2)
+	sh := s.addShare(1, 0)
+	s.claim, s.occupied = time.Millisecond, time.Millisecond
+	n := s.take(sh)
+	assert.Equal(t, 4, n, "two slots and two ahead")
+	start := s.claimed(sh, n, line(sh, n), time.Millisecond)
+	assert.Len(t, start, 2)
+	assert.True(t, s.waiting())
+	next, more := s.finish(sh, time.Millisecond)
+	assert.NotNil(t, next)
+	assert.Empty(t, more)
+	assert.Len(t, s.withdraw(func(*attempt) bool { return true }), 1)
+	assert.False(t, s.waiting())
+}
+
+func TestNothingStartsBesideAJobThatRunsAlone(t *testing.T) {
+	s := newSlots(4)
+	sh, other := s.addShare(1, 0), s.addShare(1, 0)
+	n, m := s.take(sh), s.take(other)
+	poison := line(sh, 1)
+	poison[0].alone = true
+	assert.Len(t, s.claimed(other, m, line(other, 1), 1), min(m, 1))
+	running := s.running
+	assert.Empty(t, s.claimed(sh, n, poison, 1), "it waits until the others are done")
+	assert.Zero(t, s.take(sh), "and nothing is claimed meanwhile")
+	var next *attempt
+	for range running {
+		next, _ = s.finish(other, 1)
+	}
+	if running == 0 {
+		next = s.pop()
+	}
+	assert.Same(t, poison[0], next)
+	assert.Empty(t, s.claimed(other, 0, line(other, 2), 1), "a claim that was under way waits")
+	next, more := s.finish(sh, 1)
+	assert.NotNil(t, next)
+	assert.Len(t, more, 1, "then all go on")
+}
+
+func TestUnsettledOutcomesStopClaims(t *testing.T) {
+	s := newSlots(10)
+	sh := s.addShare(1, 0)
+	s.unsaved = 2*maxBatch + 1
+	assert.Zero(t, s.take(sh))
+	s.settled(1)
+	assert.Equal(t, 10, s.take(sh))
+}
+
+func TestBlockedSlotsAreGivenWhenTheReasonEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(3)
+		sh := s.addShare(1, 0)
+		s.block(blockStore)
+		s.block(blockAbandoned)
+		got := make(chan int, 1)
+		go func() { got <- s.acquire(t.Context(), sh) }()
+		synctest.Wait()
+		s.unblock(blockStore)
+		synctest.Wait()
+		assert.Empty(t, got)
+		s.unblock(blockAbandoned)
+		assert.Equal(t, 3, <-got)
+	})
+}
+
+func TestIdleQueueDoesNotCatchUp(t *testing.T) {
+	s := newSlots(1)
+	busy, idle := s.addShare(1, 0), s.addShare(1, 0)
+	for range 50 {
+		n := s.take(busy)
+		s.claimed(busy, n, line(busy, n), 1)
+		s.finish(busy, 1)
+		s.settled(1)
+	}
+	ran := map[*share]int{}
+	turn := idle
+	for range 20 {
+		if n := s.take(turn); n > 0 {
+			ran[turn]++
+			s.claimed(turn, n, line(turn, n), 1)
+			s.finish(turn, 1)
+			s.settled(1)
+		}
+		if turn == idle {
+			turn = busy
+		} else {
+			turn = idle
+		}
+	}
+	assert.InDelta(t, ran[busy], ran[idle], 1)
+}
+
+func TestAcquireEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1)
+		sh := s.addShare(1, 0)
+		s.block(blockStopping)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan int)
+		go func() { done <- s.acquire(ctx, sh) }()
+		synctest.Wait()
+		cancel()
+		assert.Zero(t, <-done)
+	})
+}
