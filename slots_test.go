@@ -58,25 +58,18 @@ func TestSlotsBeyondConcurrencyWaitInLine(t *testing.T) {
 func TestNothingStartsBesideAJobThatRunsAlone(t *testing.T) {
 	s := newSlots(4)
 	sh, other := s.addShare(1, 0), s.addShare(1, 0)
-	n, m := s.take(sh), s.take(other)
-	poison := line(sh, 1)
-	poison[0].alone = true
-	assert.Len(t, s.claimed(other, m, line(other, 1), 1), min(m, 1))
-	running := s.running
-	assert.Empty(t, s.claimed(sh, n, poison, 1), "it waits until the others are done")
+	n := s.take(sh)
+	jobs := line(sh, 2)
+	jobs[1].alone = true
+	assert.Equal(t, jobs[:1], s.claimed(sh, n, jobs, 1), "it waits until the others are done")
 	assert.Zero(t, s.take(sh), "and nothing is claimed meanwhile")
-	var next *attempt
-	for range running {
-		next, _ = s.finish(other, 1)
-	}
-	if running == 0 {
-		next = s.pop()
-	}
-	assert.Same(t, poison[0], next)
+	next, _ := s.finish(sh, 1)
+	assert.Same(t, jobs[1], next)
 	assert.Empty(t, s.claimed(other, 0, line(other, 2), 1), "a claim that was under way waits")
 	next, more := s.finish(sh, 1)
 	assert.NotNil(t, next)
 	assert.Len(t, more, 1, "then all go on")
+	assert.Positive(t, s.take(sh))
 }
 
 func TestUnsettledOutcomesStopClaims(t *testing.T) {
@@ -129,7 +122,7 @@ func TestIdleQueueDoesNotCatchUp(t *testing.T) {
 			turn = idle
 		}
 	}
-	assert.InDelta(t, ran[busy], ran[idle], 1)
+	assert.InDelta(t, ran[busy], ran[idle], 2)
 }
 
 func TestAcquireEndsWithItsContext(t *testing.T) {
