@@ -1,0 +1,43 @@
+# What CI runs, by name. `make` alone does what a change needs before it is committed.
+.PHONY: all test race lint build fuzz bench examples tidy
+
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+MODULES  := . ./examples ./integration ./benchmarks
+
+all: lint test
+
+test: ## the README's own command
+	go test work
+
+race:
+	go test -race work
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go vet ./...) || exit 1; done
+	@for m in . ./examples ./integration; do (cd $$m && $(GOLANGCI) run ./...) || exit 1; done
+
+build: ## the platforms that hosts run on
+	GOOS=linux GOARCH=arm64 go build ./... ./examples/...
+	GOOS=darwin GOARCH=arm64 go build ./... ./examples/...
+	GOOS=windows GOARCH=amd64 go build ./... ./examples/...
+	cd benchmarks && GOWORK=off go vet ./...
+
+FUZZTIME ?= 30s
+fuzz:
+	go test -run '^$$' -fuzz '^FuzzDecodeJob$$' -fuzztime $(FUZZTIME) .
+	go test -run '^$$' -fuzz '^FuzzCleanText$$' -fuzztime $(FUZZTIME) .
+	go test -run '^$$' -fuzz '^FuzzKeys$$' -fuzztime $(FUZZTIME) ./redisqueue
+	@for f in $$(go test -list '^Fuzz' ./stage | grep ^Fuzz); do \
+		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./stage || exit 1; done
+
+bench: ## figures of docs/performance.md; nothing else should run meanwhile
+	cd benchmarks && GOWORK=off go test -run '^$$' -bench Drain -benchtime 200000x .
+	cd benchmarks && GOWORK=off go test -run '^$$' -bench 'Backlog|Idle|Memory' -benchtime 1x -timeout 30m .
+	cd benchmarks && GOWORK=off go test -run '^$$' -bench Pickup -benchtime 2000x .
+
+examples: ## both, end to end
+	bash .ci/examples
+
+tidy:
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done

@@ -1,0 +1,142 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/workertest"
+)
+
+// Greeting is a payload.
+type Greeting struct {
+	Name string `json:"name"`
+}
+
+// JobType names the type of job.
+func (Greeting) JobType() string { return "greeting" }
+
+// Validate is called at enqueue and again after decoding.
+func (g Greeting) Validate() error {
+	if g.Name == "" {
+		return errors.New("name is empty")
+	}
+	return nil
+}
+
+// A pool runs until its context ends; here the handler ends it.
+func Example() {
+	ctx, stop := context.WithCancel(context.Background())
+	registry := worker.NewRegistry()
+	worker.Handle(registry, func(_ context.Context, _ *worker.Job, g Greeting) error {
+		fmt.Printf("Hello, %s!\n", g.Name)
+		stop()
+		return nil
+	})
+	pool, err := worker.NewPool(worker.Config{
+		Backend:  worker.Backend{Queue: workertest.NewQueue()}, // redisqueue.New in a program
+		Registry: registry,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := pool.Client().Enqueue(ctx, Greeting{Name: "Ada"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pool.Run(ctx))
+	// Output:
+	// Hello, Ada!
+	// <nil>
+}
+
+// The host can insert its own row under the job's id before the job is enqueued.
+func ExampleNewJob() {
+	job, err := worker.NewJob(Greeting{Name: "Ada"}, worker.WithID("order-17"), worker.After(time.Minute))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(job.ID, job.Type, job.Queue, job.Topic, string(job.Payload))
+	_, err = worker.NewJob(Greeting{})
+	fmt.Println(err)
+	// Output:
+	// order-17 greeting default job:order-17 {"name":"Ada"}
+	// new job greeting: payload: name is empty
+}
+
+// Enqueueing an id again is no error while the job waits or runs, and a FinishedError when it has ended.
+func ExampleClient_Enqueue() {
+	store := workertest.NewStatusStore()
+	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue(), StatusStore: store})
+	for range 2 {
+		job, err := client.Enqueue(context.Background(), Greeting{Name: "Ada"}, worker.WithID("once"))
+		fmt.Println(job.ID, err)
+	}
+	fmt.Println(store.States("once"))
+	// Output:
+	// once <nil>
+	// once <nil>
+	// [queued]
+}
+
+// What waits is canceled at once; what runs is told to stop.
+func ExampleClient_Cancel() {
+	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})
+	job, _ := client.Enqueue(context.Background(), Greeting{Name: "Ada"})
+	fmt.Println(client.Cancel(context.Background(), job.ID))
+	// Output: canceled <nil>
+}
+
+// A handler says more than "it failed" with the verbs.
+func ExamplePermanent() {
+	errNotFound := errors.New("no such picture")
+	handler := func(_ context.Context, _ *worker.Job, g Greeting) error {
+		switch g.Name {
+		case "nobody":
+			return worker.Permanent(errNotFound) // fails now
+		case "busy":
+			return worker.RetryAfter(time.Minute, errors.New("429")) // the service said when
+		case "early":
+			return worker.Snooze(time.Hour) // not yet: no attempt is counted
+		}
+		return nil
+	}
+	err := handler(context.Background(), nil, Greeting{Name: "nobody"})
+	fmt.Println(worker.IsPermanent(err), errors.Is(err, errNotFound))
+	// Output: true true
+}
+
+// A checkpoint lets the next attempt go on where the last one was.
+func ExampleJob_Checkpoint() {
+	job, _ := worker.NewJob(Greeting{Name: "Ada"})
+	_ = job.Checkpoint(context.Background(), map[string]string{"prediction": "p-1"})
+	var last struct{ Prediction string }
+	fmt.Println(job.LastCheckpoint(&last))
+	fmt.Println(last.Prediction)
+	// Output:
+	// true <nil>
+	// p-1
+}
+
+// A delay is a share, from 0 to 1, of the doubling bound.
+func ExampleRetryPolicy_Delay() {
+	policy := worker.Exponential(5, 2*time.Second, 10*time.Minute)
+	fmt.Println(policy.Delay(1, 1), policy.Delay(2, 1), policy.Delay(3, 0.5))
+	// Output: 2s 4s 4s
+}
+
+// Middleware wraps every handler of a registry.
+func ExampleRegistry_Use() {
+	registry := worker.NewRegistry()
+	registry.Use(func(next worker.Handler) worker.Handler {
+		return func(ctx context.Context, job *worker.Job) error {
+			defer fmt.Println("done with", job.Type)
+			return next(ctx, job)
+		}
+	})
+	registry.Handle("raw", func(context.Context, *worker.Job) error { return nil })
+}
