@@ -30,7 +30,8 @@ type attempt struct {
 	begun    chan bool // the answer to Save(running): run it or not
 	owner    atomic.Int32
 	canceled time.Time // when the janitor first saw ctx ended
-	outcome  *outcome
+	outcome  outcome
+	parent   jobContext
 
 	mu       sync.Mutex
 	over     bool // the handler's time is up: what it still says is refused
@@ -49,7 +50,7 @@ const (
 	abandoned
 )
 
-// jobContext puts a job into a context without an allocation of its own: the attempt holds it.
+// jobContext puts a job into a context; the attempt holds it.
 type jobContext struct {
 	context.Context
 	job *Job
@@ -64,7 +65,8 @@ func (c *jobContext) Value(key any) any {
 
 // open makes the handler's context and hangs the attempt below the job.
 func (a *attempt) open(timeout time.Duration) {
-	ctx, cancel := context.WithCancelCause(&jobContext{a.session.ctx, a.job})
+	a.parent = jobContext{a.session.ctx, a.job}
+	ctx, cancel := context.WithCancelCause(&a.parent)
 	a.cancel = cancel
 	a.ctx, a.stopTime = context.WithTimeout(ctx, timeout)
 	a.job.mu.Lock()

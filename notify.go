@@ -60,3 +60,10 @@ func (a *announcer) fail(dropped int, message string, attrs ...any) {
 		a.log.Warn(message, attrs...)
 	}
 }
+
+// giveUp drops what waits for a notifier that is too slow for the end of its pool.
+func (a *announcer) giveUp() {
+	if left := len(a.lane.take(func(Status) bool { return true })); left > 0 {
+		a.fail(left, "the notifier was too slow for the pool's end: statuses are dropped")
+	}
+}

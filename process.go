@@ -55,6 +55,12 @@ type outcome struct {
 	err      error
 }
 
+// conclude keeps an outcome in the attempt, which saves an allocation.
+func (a *attempt) conclude(o outcome) *outcome {
+	a.outcome = o
+	return &a.outcome
+}
+
 // process is one job's life in its slot: refuse, begin, perform, judge, record. It reports whether the slot is still
 // its own: not when the handler was abandoned.
 func (p *Pool) process(a *attempt) bool {
@@ -102,13 +108,13 @@ func (p *Pool) unknown(a *attempt) *outcome {
 	if p.seldom.allow(a.job.Type) {
 		p.log.Warn("no handler for this job type: its jobs are put back", "type", a.job.Type, "queue", a.job.Queue)
 	}
-	return &outcome{name: "unknown_type",
-		verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: unknownTypeDelay, Cause: ErrUnknownType}}
+	return a.conclude(outcome{name: "unknown_type",
+		verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: unknownTypeDelay, Cause: ErrUnknownType}})
 }
 
 // putBack gives an unstarted job back; nothing is saved, as nothing was.
 func (p *Pool) putBack(a *attempt, delay time.Duration) *outcome {
-	return &outcome{name: "released", verdict: Verdict{Job: a.job, Action: ActionRelease, Delay: delay}}
+	return a.conclude(outcome{name: "released", verdict: Verdict{Job: a.job, Action: ActionRelease, Delay: delay}})
 }
 
 // begin saves that the job runs, and opens its context. False means that the job is not to run and is taken care of.
@@ -167,7 +173,7 @@ func (p *Pool) judge(a *attempt, err error) *outcome {
 	cause := context.Cause(a.ctx)
 	switch {
 	case errors.Is(cause, ErrLeaseLost):
-		return &outcome{name: "lost", err: ErrLeaseLost}
+		return a.conclude(outcome{name: "lost", err: ErrLeaseLost})
 	case err == nil:
 		return p.succeed(a)
 	case errors.Is(cause, ErrCanceled):
@@ -181,7 +187,7 @@ func (p *Pool) judge(a *attempt, err error) *outcome {
 // judgeUnstarted is judge for an attempt that was saved as running but whose handler was not called.
 func (p *Pool) judgeUnstarted(a *attempt) *outcome {
 	if a.session.isLost() {
-		return &outcome{name: "lost", err: ErrLeaseLost}
+		return a.conclude(outcome{name: "lost", err: ErrLeaseLost})
 	}
 	return p.interrupted(a)
 }
@@ -189,14 +195,14 @@ func (p *Pool) judgeUnstarted(a *attempt) *outcome {
 func (p *Pool) succeed(a *attempt) *outcome {
 	st := a.status(StateSucceeded, phaseFinal)
 	st.Progress, st.Result = 1, a.job.Result()
-	return &outcome{name: string(StateSucceeded), status: st, verdict: Verdict{Job: a.job, Action: ActionComplete}}
+	return a.conclude(outcome{name: string(StateSucceeded), status: st, verdict: Verdict{Job: a.job, Action: ActionComplete}})
 }
 
 func (p *Pool) interrupted(a *attempt) *outcome {
 	st := a.status(StateQueued, phasePutBack)
 	st.Progress, st.Message = 0, ""
-	return &outcome{name: "released", status: st, err: ErrShutdown,
-		verdict: Verdict{Job: a.job, Action: ActionRelease, Delay: a.lingering(0), Cause: ErrShutdown}}
+	return a.conclude(outcome{name: "released", status: st, err: ErrShutdown,
+		verdict: Verdict{Job: a.job, Action: ActionRelease, Delay: a.lingering(0), Cause: ErrShutdown}})
 }
 
 func (p *Pool) final(a *attempt, state State, action Action, cause error) *outcome {
@@ -205,8 +211,8 @@ func (p *Pool) final(a *attempt, state State, action Action, cause error) *outco
 	}
 	st := a.status(state, phaseFinal)
 	st.Error = cleanText(cause.Error())
-	return &outcome{name: string(state), status: st, err: cause,
-		verdict: Verdict{Job: a.job, Action: action, Cause: cause}}
+	return a.conclude(outcome{name: string(state), status: st, err: cause,
+		verdict: Verdict{Job: a.job, Action: action, Cause: cause}})
 }
 
 // fail follows the handler's verb, or the retry policy.
@@ -220,8 +226,8 @@ func (p *Pool) fail(a *attempt, err error) *outcome {
 	case verbSnooze:
 		st := a.status(StateScheduled, phasePutBack)
 		st.RunAt = st.At.Add(a.lingering(delay))
-		return &outcome{name: "snoozed", status: st,
-			verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: a.lingering(delay)}}
+		return a.conclude(outcome{name: "snoozed", status: st,
+			verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: a.lingering(delay)}})
 	case verbRetryAfter:
 	default:
 		delay = a.policy.Delay(a.job.Attempt, rand.Float64())
@@ -232,8 +238,8 @@ func (p *Pool) fail(a *attempt, err error) *outcome {
 	}
 	st := a.status(StateRetrying, phasePutBack)
 	st.RunAt, st.Error = st.At.Add(delay), cleanText(err.Error())
-	return &outcome{name: string(StateRetrying), status: st, err: err,
-		verdict: Verdict{Job: a.job, Action: ActionRetry, Delay: delay, Cause: err}}
+	return a.conclude(outcome{name: string(StateRetrying), status: st, err: err,
+		verdict: Verdict{Job: a.job, Action: ActionRetry, Delay: delay, Cause: err}})
 }
 
 // tooLate reports whether an attempt after delay would start outside the policy's window.
@@ -251,7 +257,6 @@ func (a *attempt) lingering(delay time.Duration) time.Duration {
 
 // record sends the outcome on its way: to the store if there is one, else straight to the queue.
 func (p *Pool) record(a *attempt, o *outcome) {
-	a.outcome = o
 	a.session.untrack(a)
 	p.logOutcome(a, o)
 	switch {

@@ -89,7 +89,7 @@ func TestHandlersAnswers(t *testing.T) {
 			return nil
 		}, states: []worker.State{queued, running, retrying, running, succeeded}, passes: time.Hour + time.Second, attempt: 2},
 		{name: "the window closes", answer: failUntil(9),
-			opts: []worker.JobOption{worker.WithRetry(worker.RetryPolicy{MaxAttempts: 99, Base: time.Hour, Window: time.Nanosecond})},
+			opts:   []worker.JobOption{worker.WithRetry(worker.RetryPolicy{MaxAttempts: 99, Base: time.Hour, Window: time.Nanosecond})},
 			states: []worker.State{queued, running, failed}, err: "flaky", passes: time.Minute, attempt: 1},
 		{name: "a panic", answer: func(int) error { panic("ouch") }, opts: []worker.JobOption{worker.MaxAttempts(1)},
 			states: []worker.State{queued, running, failed}, err: "panic: ouch", attempt: 1},

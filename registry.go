@@ -73,7 +73,7 @@ func decoder[P Payload]() func(json.RawMessage) (P, error) {
 		if err := json.Unmarshal(data, into); err != nil {
 			return payload, err
 		}
-		if v, ok := any(payload).(validator); ok {
+		if v, ok := into.(validator); ok { // the pointer has the value's methods, too
 			return payload, v.Validate()
 		}
 		return payload, nil

@@ -131,7 +131,7 @@ func (p *Pool) saved(items []save1, statuses []Status, saved []Saved) {
 		case it.kind == saveRunning && ok:
 			it.a.begun <- true
 		case it.kind == saveRunning:
-			o := &outcome{name: "overruled"}
+			o := it.a.conclude(outcome{name: "overruled"})
 			o.verdict, tell = overruled(it.a, saved[i], tell)
 			p.record(it.a, o)
 			it.a.begun <- false
@@ -185,7 +185,7 @@ func (p *Pool) refused(it save1, st Status, err error) {
 	case saveRunning:
 		it.a.begun <- true
 	case saveOutcome:
-		o := it.a.outcome
+		o := &it.a.outcome
 		if o.stripped {
 			p.buryRefused(it.a, st)
 			return

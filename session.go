@@ -24,7 +24,8 @@ type feed struct {
 	share    *share
 	session  atomic.Pointer[session]
 	minToken atomic.Int64 // the highest token met in a status
-	down     flag
+	claims   flag         // claiming fails
+	settles  flag         // settling fails
 }
 
 // session is a feed's consumer while it holds its lease, and the attempts that belong to it.
@@ -60,6 +61,10 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 	s.ctx, s.cancel = context.WithCancelCause(f.pool.jobsCtx)
 	s.claims, s.stopClaims = context.WithCancel(f.pool.claimCtx)
 	f.session.Store(s)
+	if f.pool.claimCtx.Err() != nil { // Stop may have closed the sessions before there was this one
+		s.release()
+		return nil, ErrPoolStopped
+	}
 	f.pool.watchers.Go(s.watch)
 	return s, nil
 }
@@ -81,7 +86,7 @@ func (f *feed) run(s *session) {
 		s, err = f.open(ctx)
 		cancel()
 		if err != nil {
-			f.trouble(err)
+			f.trouble(&f.claims, "no session can be opened on the queue", err)
 			if !f.pool.pauseClaims(backoff(try)) {
 				return
 			}
@@ -102,7 +107,7 @@ func (f *feed) serve(s *session) {
 			s.lose()
 			return
 		case err != nil:
-			f.trouble(err)
+			f.trouble(&f.claims, "nothing can be claimed from the queue", err)
 			f.pool.slots.leave(f.share)
 			if !f.pool.pauseClaims(backoff(try)) {
 				return
@@ -110,7 +115,7 @@ func (f *feed) serve(s *session) {
 			try++
 			continue
 		}
-		f.fine()
+		f.fine(&f.claims, "the queue's jobs can be claimed again")
 		try = 1
 		if got == 0 {
 			_, _ = s.consumer.Claim(s.claims, ClaimOptions{Wait: pollInterval}) // the next claim tells of trouble
@@ -128,15 +133,16 @@ func (f *feed) claim(s *session, n int) (int, error) {
 	return len(jobs), err
 }
 
-func (f *feed) trouble(err error) {
-	if f.pool.claimCtx.Err() == nil && f.down.raise() {
-		f.pool.log.Error("the queue cannot be reached", "queue", f.queue, "error", err)
+// trouble tells of a failure that goes on once, when it begins, and fine when it is over.
+func (f *feed) trouble(since *flag, message string, err error) {
+	if f.pool.claimCtx.Err() == nil && since.raise() {
+		f.pool.log.Error(message, "queue", f.queue, "error", err)
 	}
 }
 
-func (f *feed) fine() {
-	if f.down.clear() {
-		f.pool.log.Info("the queue works again", "queue", f.queue)
+func (f *feed) fine(since *flag, message string) {
+	if since.clear() {
+		f.pool.log.Info(message, "queue", f.queue)
 	}
 }
 
@@ -264,14 +270,14 @@ func (s *session) settle(batch []*attempt) {
 		err := s.callSettle(verdicts)
 		switch {
 		case err == nil:
-			s.feed.fine()
+			s.feed.fine(&s.feed.settles, "the queue settles again")
 			p.announceSettled(batch)
 			return
 		case errors.Is(err, ErrLeaseLost):
 			s.lose()
 			return
 		}
-		s.feed.trouble(err)
+		s.feed.trouble(&s.feed.settles, "jobs that ended cannot be settled in the queue: they are tried again", err)
 		if !p.pause(backoff(try)) {
 			return
 		}

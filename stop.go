@@ -98,7 +98,9 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 	await(ctx, p.feeding.Wait)
 	await(ctx, p.watchers.Wait)
 	await(ctx, p.saves.wait)
-	await(ctx, p.notes.lane.wait)
+	if !await(ctx, p.notes.lane.wait) {
+		p.notes.giveUp()
+	}
 	if late > 0 {
 		problems = append(problems, fmt.Errorf("%d handlers still run: %w", late, ErrAbandoned))
 	}
