@@ -195,11 +195,6 @@ func millis(t time.Time) time.Time {
 	return time.UnixMilli(t.UnixMilli()).UTC()
 }
 
-// expired reports whether the job may no longer be started.
-func (j *Job) expired(now time.Time) bool {
-	return !j.ExpiresAt.IsZero() && now.After(j.ExpiresAt)
-}
-
 type jobKey struct{}
 
 // JobFromContext returns the job whose handler received ctx.

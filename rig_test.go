@@ -3,7 +3,6 @@ package worker_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -50,7 +49,7 @@ func newRig(t *testing.T, h worker.HandlerFunc[ping], change ...func(*worker.Con
 	}
 	r.cfg = worker.Config{
 		Backend: worker.Backend{Queue: r.queue, StatusStore: r.store, Notifier: r.told,
-			Logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
+			Logger: slog.New(slog.DiscardHandler)},
 		Registry: reg, Concurrency: 4,
 	}
 	for _, c := range change {

@@ -5,7 +5,6 @@ package benchmarks
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -61,7 +60,7 @@ func newBench(b *testing.B) *bench {
 	return &bench{b, redis, queue, client}
 }
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError}))
+var quiet = slog.New(slog.DiscardHandler)
 
 func must(b *testing.B, err error) {
 	b.Helper()
