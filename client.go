@@ -238,7 +238,7 @@ func (c *Client) saveRefused(ctx context.Context, push []*Job, failed map[string
 	var statuses []Status
 	for _, job := range push {
 		why := failed[job.ID]
-		if finished := (*FinishedError)(nil); why == nil || errors.As(why, &finished) {
+		if !errors.Is(why, ErrRefused) { // enqueued, finished, or not known: then its row goes on waiting
 			continue
 		}
 		st := waitingStatus(job, 0)

@@ -168,6 +168,32 @@ func TestUnknownOutcomeSaysSoAndLeavesTheRowWaiting(t *testing.T) {
 	})
 }
 
+// halfway is a queue that loses its connection in the middle of a call.
+type halfway struct{ worker.Queue }
+
+func (halfway) Enqueue(_ context.Context, jobs ...*worker.Job) error {
+	return &worker.EnqueueError{Failed: map[string]error{jobs[0].ID: errors.New("connection reset"), jobs[1].ID: worker.ErrRefused}}
+}
+
+func TestOnlyAClearRefusalFailsTheRow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop, func(c *worker.Config) { c.Queue = halfway{c.Queue} })
+		var jobs []*worker.Job
+		for i := range 3 {
+			job, err := worker.NewJob(ping{i})
+			require.NoError(t, err)
+			jobs = append(jobs, job)
+		}
+		var failed *worker.EnqueueError
+		require.ErrorAs(t, r.pool.Client().EnqueueMany(t.Context(), jobs...), &failed)
+		assert.Len(t, failed.Failed, 2)
+		assert.Equal(t, queued, r.last(jobs[0].ID).State, "it may have been accepted")
+		assert.Equal(t, "failed", string(r.last(jobs[1].ID).State))
+		assert.Equal(t, queued, r.last(jobs[2].ID).State)
+		r.quiet()
+	})
+}
+
 func TestJobThatTheQueueLostIsPushedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, noop)
