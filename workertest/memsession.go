@@ -1,0 +1,325 @@
+package workertest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// session is one worker's session on a lane of a MemoryQueue, whose mutex guards it.
+type session struct {
+	queue      *MemoryQueue
+	lane       *lane
+	maxCrashes int
+
+	held    map[string]*entry
+	suspect *entry // the one of held that may take this worker down and is to run
+	over    bool
+	lost    chan struct{}
+	expiry  *time.Timer // after crash: when the lease runs out
+
+	revoked chan worker.Revocation
+	unsent  []worker.Revocation
+	resend  *time.Timer
+}
+
+var (
+	_ worker.Consumer      = (*session)(nil)
+	_ worker.Checkpointer  = (*session)(nil)
+	_ worker.CancelWatcher = (*session)(nil)
+	_ worker.Leaser        = (*session)(nil)
+)
+
+// Claim implements worker.Consumer.
+func (s *session) Claim(ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+	if err := s.queue.begin(ctx, "Claim"); err != nil {
+		return nil, err
+	}
+	deadline := s.queue.now().Add(opts.Wait)
+	for {
+		jobs, idle := s.try(opts, deadline)
+		if idle.pause <= 0 {
+			return jobs, s.openErr("claim")
+		}
+		timer := time.NewTimer(idle.pause)
+		select {
+		case <-idle.changed:
+		case <-timer.C:
+		case <-s.lost:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, context.Cause(ctx)
+		}
+		timer.Stop()
+	}
+}
+
+// idling says what a claim that found nothing waits for, and how long at most. Without a pause it doesn't wait.
+type idling struct {
+	changed <-chan struct{}
+	pause   time.Duration
+}
+
+// try claims what it can.
+func (s *session) try(opts worker.ClaimOptions, deadline time.Time) ([]*worker.Job, idling) {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	if s.over {
+		return nil, idling{}
+	}
+	now := s.queue.now()
+	s.lane.promote(now)
+	var jobs []*worker.Job
+	for len(jobs) < opts.Limit {
+		e := s.nextLocked(now, len(jobs) == 0)
+		if e == nil {
+			break
+		}
+		jobs = append(jobs, s.holdLocked(e, opts.MinToken, now))
+	}
+	if len(jobs) > 0 || opts.Limit <= 0 && s.nextLocked(now, true) != nil {
+		return jobs, idling{}
+	}
+	return nil, idling{changed: s.lane.changed, pause: s.lane.nextDue(now, deadline.Sub(now))}
+}
+
+// openErr says that the session is over, if it is.
+func (s *session) openErr(doing string) error {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	if s.over {
+		return fmt.Errorf("%s: %w", doing, worker.ErrLeaseLost)
+	}
+	return nil
+}
+
+// nextLocked finds the entry to hand out next, nil if there is none for this session: of the suspects that are to run
+// it holds one at a time, and beside one that may crash only once more it gets nothing.
+func (s *session) nextLocked(now time.Time, first bool) *entry {
+	if s.suspect != nil && s.lastChanceLocked(s.suspect) {
+		return nil
+	}
+	for el := s.lane.suspects.Front(); el != nil; el = el.Next() {
+		e := el.Value.(*entry)
+		switch {
+		case s.rejectLocked(e, now) != nil:
+			return e
+		case s.suspect != nil:
+			continue
+		case s.lastChanceLocked(e) && !first:
+			return nil
+		}
+		return e
+	}
+	if el := s.lane.pending.Front(); el != nil {
+		return el.Value.(*entry)
+	}
+	return nil
+}
+
+// lastChanceLocked tells whether e may take down only one worker more, after it took down some.
+func (s *session) lastChanceLocked(e *entry) bool {
+	return e.crashes > 0 && e.crashes == s.maxCrashes-1
+}
+
+// rejectLocked tells why e must not run.
+func (s *session) rejectLocked(e *entry, now time.Time) error {
+	switch {
+	case e.broken != nil:
+		return e.broken
+	case e.canceled:
+		return worker.ErrCanceled
+	case e.crashes >= s.maxCrashes:
+		return worker.ErrCrashLoop
+	case !e.expires.IsZero() && now.After(e.expires):
+		return worker.ErrExpired
+	}
+	return nil
+}
+
+// holdLocked claims e and returns it as a job.
+func (s *session) holdLocked(e *entry, minToken int64, now time.Time) *worker.Job {
+	reject := s.rejectLocked(e, now)
+	if e.list == &s.lane.suspects && reject == nil {
+		s.suspect = e
+	}
+	s.lane.unlink(e)
+	e.place, e.holder, e.token = worker.PlaceHeld, s, s.queue.drawLocked(minToken)
+	s.held[e.id] = e
+
+	job := e.job()
+	if job == nil {
+		job = &worker.Job{ID: e.id, Queue: s.lane.name, Payload: slices.Clone(e.body)}
+	}
+	job.Attempt, job.Crashes, job.Token = e.attempts+1, e.crashes, e.token
+	job.CheckpointData = slices.Clone(e.checkpoint)
+	job.Reject = reject
+	return job
+}
+
+// Settle implements worker.Consumer.
+func (s *session) Settle(ctx context.Context, verdicts ...worker.Verdict) error {
+	if err := s.queue.begin(ctx, "Settle"); err != nil {
+		return err
+	}
+	for _, v := range verdicts {
+		if v.Job == nil || v.Action < worker.ActionComplete || v.Action > worker.ActionCancel {
+			return fmt.Errorf("settle: %w", errUnknownAction)
+		}
+	}
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	if s.over {
+		return fmt.Errorf("settle: %w", worker.ErrLeaseLost)
+	}
+	var released []*entry
+	for _, v := range verdicts {
+		e := s.heldLocked(v.Job)
+		switch {
+		case e == nil:
+			s.queue.ignored++
+		case v.Action == worker.ActionRelease && (v.Delay <= 0 || e.canceled):
+			s.dropLocked(e)
+			released = append(released, e)
+		default:
+			s.dropLocked(e)
+			s.applyLocked(e, v)
+		}
+	}
+	s.lane.giveBack(released)
+	return nil
+}
+
+// applyLocked does what a verdict says, for a job that doesn't go to the head of its queue.
+func (s *session) applyLocked(e *entry, v worker.Verdict) {
+	switch v.Action {
+	case worker.ActionComplete:
+		delete(s.lane.entries, e.id)
+	case worker.ActionRetry:
+		e.attempts++
+		s.lane.wait(e, s.queue.now().Add(v.Delay))
+	case worker.ActionSnooze, worker.ActionRelease:
+		s.lane.wait(e, s.queue.now().Add(v.Delay))
+	case worker.ActionBury:
+		s.lane.bury(e, worker.StateFailed)
+	case worker.ActionCancel:
+		s.lane.bury(e, worker.StateCanceled)
+	}
+}
+
+// heldLocked returns the entry of a claim that is this session's, else nil.
+func (s *session) heldLocked(job *worker.Job) *entry {
+	if e := s.held[job.ID]; e != nil && e.token == job.Token {
+		return e
+	}
+	return nil
+}
+
+// dropLocked ends the session's hold on e.
+func (s *session) dropLocked(e *entry) {
+	delete(s.held, e.id)
+	e.holder = nil
+	if s.suspect == e {
+		s.suspect = nil
+	}
+}
+
+// Checkpoint implements worker.Checkpointer.
+func (s *session) Checkpoint(ctx context.Context, job *worker.Job, data []byte) error {
+	if err := s.queue.begin(ctx, "Checkpoint"); err != nil {
+		return err
+	}
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	e := s.heldLocked(job)
+	if e == nil {
+		return fmt.Errorf("checkpoint: %w", worker.ErrLeaseLost)
+	}
+	e.checkpoint = slices.Clone(data)
+	return nil
+}
+
+// Lost implements worker.Consumer.
+func (s *session) Lost() <-chan struct{} { return s.lost }
+
+// Lease implements worker.Leaser.
+func (s *session) Lease() time.Duration { return s.queue.lease() }
+
+// Revoked implements worker.CancelWatcher.
+func (s *session) Revoked() <-chan worker.Revocation { return s.revoked }
+
+// revokeLocked delivers r, now or when there is room.
+func (s *session) revokeLocked(r worker.Revocation) {
+	s.unsent = append(s.unsent, r)
+	s.sendLocked()
+}
+
+func (s *session) sendLocked() {
+	for len(s.unsent) > 0 {
+		select {
+		case s.revoked <- s.unsent[0]:
+			s.unsent = s.unsent[1:]
+			continue
+		default:
+		}
+		if !s.over && s.resend == nil {
+			s.resend = time.AfterFunc(s.queue.lease()/5, func() {
+				s.queue.mu.Lock()
+				defer s.queue.mu.Unlock()
+				s.resend = nil
+				s.sendLocked()
+			})
+		}
+		return
+	}
+}
+
+// Close implements worker.Consumer.
+func (s *session) Close(context.Context) error {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	s.endLocked(0)
+	return nil
+}
+
+// crash makes the session's lease run out.
+func (s *session) crash() {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	if s.over || s.expiry != nil {
+		return
+	}
+	s.expiry = time.AfterFunc(s.queue.lease(), func() {
+		s.queue.mu.Lock()
+		defer s.queue.mu.Unlock()
+		if !s.over {
+			s.endLocked(1)
+			close(s.lost)
+		}
+	})
+}
+
+// endLocked ends the session and gives back what it holds with so many more crashes.
+func (s *session) endLocked(crashes int) {
+	if s.over {
+		return
+	}
+	s.over = true
+	for _, timer := range []*time.Timer{s.expiry, s.resend} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	var held []*entry
+	for _, e := range s.held {
+		e.crashes += crashes
+		held = append(held, e)
+	}
+	s.suspect = nil
+	clear(s.held)
+	s.lane.sessions = slices.DeleteFunc(s.lane.sessions, func(other *session) bool { return other == s })
+	s.lane.giveBack(held)
+}
