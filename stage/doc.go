@@ -1,0 +1,12 @@
+// Package stage is the job this library was made for: a photo of a room goes in, a virtually staged picture comes out.
+//
+// A Handler runs the jobs of type "stage:run", whose data is a Payload, in three steps, each through a port that the
+// host provides: a Source opens the original, a Model stages it, a Sink puts the staged picture away. What came out is
+// the job's Result.
+//
+//	handler, err := stage.NewHandler(stage.Config{Source: …, Model: …, Sink: …})
+//	handler.Register(registry, worker.MaxAttempts(3))
+//
+// Files is a Source and a Sink on local directories. A job whose payload or photo is at fault fails for good; whatever
+// else goes wrong runs again.
+package stage
