@@ -203,6 +203,11 @@ func JobFromContext(ctx context.Context) (*Job, bool) {
 	return job, ok
 }
 
+// ContextWithJob returns a context in which JobFromContext finds job: for tests of what a handler calls.
+func ContextWithJob(ctx context.Context, job *Job) context.Context {
+	return context.WithValue(ctx, jobKey{}, job)
+}
+
 // Progress tells how far the handler is: fraction from 0 to 1 (values outside are clamped), and a message for people.
 // It never blocks and never fails the job. Of calls in quick succession (100 ms, later 1/400 of the time run) only the
 // last one is saved and announced. On a job that no pool runs it does nothing.

@@ -36,6 +36,10 @@ type Consumer interface {
 	// Claim hands out up to opts.Limit jobs, each held by this worker until it is settled, and sets their fields from
 	// Attempt on. It waits up to opts.Wait for the first one; an empty answer without an error is ordinary. It may
 	// return jobs and an error: the jobs are claimed. After ctx ends it returns soon, with what was claimed.
+	//
+	// Jobs that took workers down are handed out one at a time: while a session holds one that may run, with two
+	// crashes or its last one to spend, it is given no other. One with its last crash to spend (MaxCrashes - 1) ends
+	// the claim, so that the pool can run it alone.
 	Claim(ctx context.Context, opts ClaimOptions) ([]*Job, error)
 	// Settle ends claims. It is idempotent: repeating it after an error is safe, and a verdict for a job that this
 	// worker no longer holds under the verdict's token is ignored and counted. It wraps ErrLeaseLost when the
@@ -104,7 +108,8 @@ type Verdict struct {
 	Job *Job
 	// Action says what becomes of the job.
 	Action Action
-	// Delay, by the queue's clock, is for ActionRetry, ActionSnooze and ActionRelease. Zero means at once.
+	// Delay, by the queue's clock, is for ActionRetry, ActionSnooze and ActionRelease. Zero means at once, and so does
+	// any delay of a job that was canceled meanwhile: it is claimed again to be ended.
 	Delay time.Duration
 	// Cause is why a job was buried, canceled or retried; queues may keep its text. Nil when there is none.
 	Cause error

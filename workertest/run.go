@@ -14,7 +14,7 @@ import (
 // Result and CheckpointData show what the handler set, and the handler's error. A panic goes through.
 //
 // The options are those of an enqueue; one of the test's own may also set Attempt, Crashes and CheckpointData, to run a
-// later attempt. No pool stands behind the job: Progress does nothing, and worker.JobFromContext finds no job.
+// later attempt. No pool stands behind the job: Progress does nothing.
 func Run[P worker.Payload](
 	t testing.TB, h worker.HandlerFunc[P], payload P, opts ...worker.JobOption,
 ) (*worker.Job, error) {
@@ -31,7 +31,7 @@ func Run[P worker.Payload](
 	if err != nil {
 		return job, worker.Permanent(&worker.DecodeError{ID: job.ID, Body: job.Payload, Err: err})
 	}
-	ctx := t.Context()
+	ctx := worker.ContextWithJob(t.Context(), job)
 	if job.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, job.Timeout)

@@ -90,3 +90,13 @@ func TestRunValidates(t *testing.T) {
 	assert.True(t, worker.IsPermanent(err))
 	assert.True(t, strings.HasSuffix(err.Error(), "not what was sent"))
 }
+
+func TestRunsJobIsFoundInTheContext(t *testing.T) {
+	var found *worker.Job
+	job, err := workertest.Run(t, func(ctx context.Context, _ *worker.Job, _ greeting) error {
+		found, _ = worker.JobFromContext(ctx)
+		return nil
+	}, greeting{"Ada"})
+	require.NoError(t, err)
+	assert.Same(t, job, found)
+}
