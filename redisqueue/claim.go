@@ -1,0 +1,246 @@
+package redisqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// Claim hands out up to opts.Limit jobs, at most 500, and waits up to opts.Wait for the first one.
+func (c *consumer) Claim(ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+	deadline := time.Now().Add(opts.Wait)
+	for {
+		if c.isOver() {
+			return nil, c.lostError("claim from")
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("claim from %s: %w", c.name, err)
+		}
+		if opts.Limit > 0 {
+			jobs, err := c.claim(ctx, min(opts.Limit, maxElements), opts.MinToken)
+			if len(jobs) > 0 || err != nil {
+				return jobs, err
+			}
+		}
+		rest := time.Until(deadline)
+		if rest <= 0 {
+			return nil, nil
+		}
+		woken, err := c.wait(ctx, rest)
+		if err != nil || opts.Limit <= 0 {
+			return nil, err
+		}
+		if !woken && !time.Now().Before(deadline) {
+			return nil, nil // the next call looks
+		}
+	}
+}
+
+// wait returns when there may be something to claim, or after d or the poll interval. It reports whether it has reason
+// to believe that there is.
+func (c *consumer) wait(ctx context.Context, d time.Duration) (woken bool, err error) {
+	d = min(d, pollInterval)
+	c.mu.Lock()
+	due := !c.next.IsZero() && time.Until(c.next) <= d
+	if due {
+		d = time.Until(c.next)
+	}
+	c.mu.Unlock()
+	if d <= 0 {
+		return true, nil
+	}
+	// Whole milliseconds: less may mean none to the server, and none means for ever.
+	d = time.Duration(ceilMillis(d)) * time.Millisecond
+	waiting, cancel := context.WithTimeout(ctx, d+c.queue.config.Timeout)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	client := c.queue.client
+	pop := client.B().Blpop().Key(c.keys.name(keyWake)).Timeout(d.Seconds()).Build().UnblockOnCancel()
+	err = client.Do(waiting, pop).Error()
+	switch {
+	case err == nil:
+		return true, nil
+	case rueidis.IsRedisNil(err):
+		return due, nil
+	case ctx.Err() != nil:
+		return false, fmt.Errorf("wait on %s: %w", c.name, ctx.Err())
+	case c.isOver():
+		return false, c.lostError("wait on")
+	}
+	return false, explain("wait on", c.name, err)
+}
+
+// claim runs the claim script once, whatever becomes of ctx meanwhile.
+func (c *consumer) claim(ctx context.Context, limit int, minToken int64) ([]*worker.Job, error) {
+	const doing = "claim from"
+	suspect := "0"
+	if c.ledger.beginClaim() {
+		suspect = "1"
+	}
+	reply, err := c.call(ctx, claimScript, c.claimKeys, []string{
+		c.worker, strconv.Itoa(limit), strconv.FormatInt(minToken, 10), suspect,
+		strconv.Itoa(c.opts.MaxCrashes), strconv.Itoa(c.threshold),
+		strconv.FormatInt(pollInterval.Milliseconds(), 10),
+	})
+	if err != nil {
+		err = explain(doing, c.name, err)
+		c.ledger.endClaim(nil, c.threshold, !errors.Is(err, worker.ErrRefused))
+		return nil, err
+	}
+	if c.isLost(reply) {
+		c.ledger.endClaim(nil, c.threshold, false)
+		return nil, c.lostError(doing)
+	}
+	answer, err := readClaim(reply)
+	if err != nil {
+		c.ledger.endClaim(nil, c.threshold, true)
+		return nil, explain(doing, c.name, err)
+	}
+	jobs := make([]*worker.Job, answer.n)
+	for i := range jobs {
+		jobs[i] = answer.job(i, c.name)
+	}
+	err = answer.enrich(jobs, c.opts.MaxCrashes)
+	c.ledger.endClaim(jobs, c.threshold, false)
+	c.noteNext(answer)
+	if answer.dropped > 0 {
+		c.queue.config.Logger.Warn("entries without a job dropped from a queue", "queue", c.name, "entries", answer.dropped)
+	}
+	if c.isOver() { // Close gives them back, or has
+		return nil, c.lostError(doing)
+	}
+	return jobs, explain(doing, c.name, err)
+}
+
+// noteNext keeps when the next scheduled job is due, by the local clock: not earlier than by Redis's.
+func (c *consumer) noteNext(answer *claimAnswer) {
+	var next time.Time
+	if answer.next >= 0 {
+		ms := min(max(answer.next-answer.now, 0), time.Hour.Milliseconds())
+		next = time.Now().Add(time.Duration(ms) * time.Millisecond)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = next
+}
+
+// claimAnswer is the claim script's reply, as its header describes it.
+type claimAnswer struct {
+	now, next, token, dropped int64
+	n                         int
+	entries                   []rueidis.RedisMessage // id and body of each job
+	rare                      []rueidis.RedisMessage // index, counts and checkpoint of some
+}
+
+func readClaim(reply rueidis.RedisMessage) (*claimAnswer, error) {
+	values, err := reply.ToArray()
+	if err != nil {
+		return nil, err
+	}
+	if len(values) < 5 {
+		return nil, &replyError{claimScript.name, "too short"}
+	}
+	var numbers [5]int64
+	for i := range numbers {
+		if numbers[i], err = values[i].AsInt64(); err != nil {
+			return nil, err
+		}
+	}
+	a := &claimAnswer{
+		now: numbers[0], next: numbers[1], token: numbers[2], dropped: numbers[3], n: int(numbers[4]),
+	}
+	if len(values) < 5+2*a.n {
+		return nil, &replyError{claimScript.name, "jobs are missing"}
+	}
+	a.entries, a.rare = values[5:5+2*a.n], values[5+2*a.n:]
+	return a, nil
+}
+
+// job returns the ith job. One that cannot be decoded is handed out all the same, in order to be rejected.
+func (a *claimAnswer) job(i int, queue string) *worker.Job {
+	id, _ := a.entries[2*i].ToString()
+	body, _ := a.entries[2*i+1].AsBytes() // its own memory: the job keeps it
+	job, err := worker.DecodeJob(body)
+	if err == nil && job.ID != id {
+		err = &worker.DecodeError{ID: id, Body: body, Err: fmt.Errorf("its header names another job: %q", job.ID)}
+	}
+	if err != nil {
+		var bad *worker.DecodeError
+		if errors.As(err, &bad) {
+			bad.ID = id
+		}
+		job = &worker.Job{ID: id, Queue: queue, Payload: body, Reject: err}
+	}
+	job.Token = a.token + int64(i)
+	job.Attempt = 1
+	if job.Reject == nil && !job.ExpiresAt.IsZero() && time.UnixMilli(a.now).After(job.ExpiresAt) {
+		job.Reject = worker.ErrExpired
+	}
+	return job
+}
+
+// enrich adds what only some jobs have: earlier attempts, crashes, a cancel mark, a checkpoint.
+func (a *claimAnswer) enrich(jobs []*worker.Job, maxCrashes int) error {
+	for i := 0; i+2 < len(a.rare); i += 3 {
+		index, err := a.rare[i].AsInt64()
+		if err != nil || index < 1 || int(index) > len(jobs) {
+			return &replyError{claimScript.name, "index out of range"}
+		}
+		text, err := a.rare[i+1].ToString()
+		if err != nil {
+			return err
+		}
+		checkpoint, err := a.rare[i+2].AsBytes()
+		if err != nil {
+			return err
+		}
+		attempts, crashes, canceled, err := readCounts(text)
+		if err != nil {
+			return err
+		}
+		job := jobs[index-1]
+		job.Attempt, job.Crashes = attempts+1, crashes
+		if len(checkpoint) > 0 {
+			job.CheckpointData = checkpoint
+		}
+		job.Reject = reject(job.Reject, crashes >= maxCrashes, canceled)
+	}
+	return nil
+}
+
+// reject ranks the reasons why a job must not run: a cancel says what somebody wants, a body that cannot be decoded
+// leaves nothing to run, and a job that keeps killing workers says more than one that is late.
+func reject(found error, crashLoop, canceled bool) error {
+	var bad *worker.DecodeError
+	switch {
+	case canceled:
+		return worker.ErrCanceled
+	case errors.As(found, &bad):
+		return found
+	case crashLoop:
+		return worker.ErrCrashLoop
+	}
+	return found
+}
+
+// readCounts reads "attempts crashes canceled".
+func readCounts(text string) (attempts, crashes int, canceled bool, err error) {
+	fields := strings.Fields(text)
+	if len(fields) != 3 {
+		return 0, 0, false, &replyError{claimScript.name, fmt.Sprintf("counts %q", text)}
+	}
+	if attempts, err = strconv.Atoi(fields[0]); err == nil {
+		crashes, err = strconv.Atoi(fields[1])
+	}
+	if err != nil {
+		return 0, 0, false, &replyError{claimScript.name, fmt.Sprintf("counts %q", text)}
+	}
+	return attempts, crashes, fields[2] == "1", nil
+}

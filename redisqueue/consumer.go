@@ -1,0 +1,189 @@
+package redisqueue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+const (
+	// pollInterval is how long a wait lasts at most, so that a lost wake-up costs no more.
+	pollInterval = 2 * time.Second
+	// maxRevocations is how many revocations wait to be received; the others come again at the next beat.
+	maxRevocations = 1024
+)
+
+// consumer is one worker's session on one queue. Its goroutine, beats, renews the lease until Close or until the lease
+// is lost.
+type consumer struct {
+	queue     *Queue
+	name      string // of the queue
+	worker    string
+	keys      keys
+	opts      worker.ConsumeOptions
+	threshold int // crashes that make a suspect
+
+	claimKeys, settleKeys, beatKeys []string // they never change
+
+	ctx     context.Context // ends with the session
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when beats has returned
+	lost    chan struct{}
+	revoked chan worker.Revocation
+	ledger  *ledger
+	reaper  reaper // of beats
+
+	mu       sync.Mutex
+	over     bool      // lost or closed
+	next     time.Time // when there may be something to claim again, as far as is known; zero: not known
+	closing  sync.Once
+	closeErr error
+}
+
+var (
+	_ worker.Consumer      = (*consumer)(nil)
+	_ worker.Checkpointer  = (*consumer)(nil)
+	_ worker.CancelWatcher = (*consumer)(nil)
+	_ worker.Leaser        = (*consumer)(nil)
+)
+
+func newConsumer(q *Queue, queue string, opts worker.ConsumeOptions) *consumer {
+	c := &consumer{
+		queue:     q,
+		name:      queue,
+		worker:    newWorkerName(),
+		keys:      keysOf(q.config.Namespace, queue),
+		opts:      opts,
+		threshold: max(1, min(2, opts.MaxCrashes-1)),
+		done:      make(chan struct{}),
+		lost:      make(chan struct{}),
+		revoked:   make(chan worker.Revocation, maxRevocations),
+		ledger:    newLedger(),
+	}
+	c.claimKeys = claimScript.keysFor(c.keys, c.worker)
+	c.settleKeys = settleScript.keysFor(c.keys, c.worker)
+	c.beatKeys = heartbeatScript.keysFor(c.keys, c.worker)
+	c.reaper = newReaper(c.interval(), q.config.Grace)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// newWorkerName returns a name that says nothing about the host and is never used twice.
+func newWorkerName() string {
+	var b [10]byte
+	rand.Read(b[:]) // never fails
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+// Lost is closed when the lease is gone.
+func (c *consumer) Lost() <-chan struct{} { return c.lost }
+
+// Revoked delivers the held jobs that were canceled or that Redis no longer has.
+func (c *consumer) Revoked() <-chan worker.Revocation { return c.revoked }
+
+// Lease returns how long the worker's lease is.
+func (c *consumer) Lease() time.Duration { return c.queue.config.Lease }
+
+// lose ends the session: Redis says that the lease is gone.
+func (c *consumer) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.over = true
+		close(c.lost)
+		c.cancel()
+	}
+}
+
+func (c *consumer) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
+// call runs a script that must not be torn: it goes on when ctx ends, until the Queue's timeout.
+func (c *consumer) call(ctx context.Context, s *script, keys, args []string) (rueidis.RedisMessage, error) {
+	return c.queue.call(context.WithoutCancel(ctx), s, keys, args)
+}
+
+// isLost reports whether a script said that the session is over, and ends it here, too.
+func (c *consumer) isLost(reply rueidis.RedisMessage) bool {
+	if !reply.IsString() {
+		return false
+	}
+	if text, _ := reply.ToString(); text != "lost" {
+		return false
+	}
+	c.lose()
+	return true
+}
+
+func (c *consumer) lostError(doing string) error {
+	return fmt.Errorf("%s %s: %w", doing, c.name, worker.ErrLeaseLost)
+}
+
+// Checkpoint replaces the checkpoint of a job that this worker holds.
+func (c *consumer) Checkpoint(ctx context.Context, job *worker.Job, data []byte) error {
+	const doing = "checkpoint on"
+	if c.isOver() {
+		return c.lostError(doing)
+	}
+	args := []string{c.worker, job.ID, strconv.FormatInt(job.Token, 10), string(data)}
+	reply, err := c.call(ctx, checkpointScript, checkpointScript.keysFor(c.keys, c.worker), args)
+	if err != nil {
+		return explain(doing, c.name, err)
+	}
+	if c.isLost(reply) {
+		return c.lostError(doing)
+	}
+	answer, err := reply.ToString()
+	if err != nil {
+		return explain(doing, c.name, err)
+	}
+	if answer != "ok" {
+		return fmt.Errorf("%s %s: job %q: %w", doing, c.name, job.ID, worker.ErrLeaseLost)
+	}
+	return nil
+}
+
+// Close ends the session: the heartbeat stops, and everything that Redis says this worker holds goes back to the head
+// of the queue in claim order. It takes its time from ctx's deadline, but goes on when ctx is canceled.
+func (c *consumer) Close(ctx context.Context) error {
+	c.closing.Do(func() { c.closeErr = c.close(ctx) })
+	return c.closeErr
+}
+
+func (c *consumer) close(ctx context.Context) error {
+	c.mu.Lock()
+	wasLost := c.over
+	c.over = true
+	c.mu.Unlock()
+	c.cancel()
+	whole := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		whole, cancel = context.WithDeadline(whole, deadline)
+		defer cancel()
+	}
+	select {
+	case <-c.done:
+	case <-whole.Done(): // a beat under way ends by its own timeout
+	}
+	if wasLost {
+		return nil
+	}
+	if _, err := c.retire(whole, c.worker, "", false, maxRetireCalls); err != nil && !errors.Is(err, errNotRetired) {
+		return explain("close the session on", c.name, err)
+	}
+	return nil
+}

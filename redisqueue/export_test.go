@@ -1,0 +1,50 @@
+package redisqueue
+
+import (
+	"context"
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// Crash makes a session stop as if its process stood still: nothing is renewed, nothing given back. When others have
+// taken over, the process goes on.
+func Crash(c worker.Consumer) {
+	dead := c.(*consumer)
+	dead.cancel()
+	<-dead.done
+	dead.ctx, dead.cancel = context.WithCancel(context.Background())
+	dead.done = make(chan struct{})
+	go dead.awake()
+}
+
+// Kill makes a session end as if its process had been killed.
+func Kill(c worker.Consumer) {
+	dead := c.(*consumer)
+	dead.cancel()
+	<-dead.done
+}
+
+func (c *consumer) awake() {
+	ticker := time.NewTicker(c.interval())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			close(c.done)
+			return
+		case <-ticker.C:
+		}
+		client := c.queue.client
+		score, err := client.Do(c.ctx, client.B().Zscore().Key(c.keys.name(keyWorkers)).Member(c.worker).Build()).AsFloat64()
+		if err != nil || score == 0 {
+			c.beats()
+			return
+		}
+	}
+}
+
+// Retire makes a session take over from a worker, in up to calls calls.
+func Retire(c worker.Consumer, name, deadline string, calls int) (int64, error) {
+	return c.(*consumer).retire(context.Background(), name, deadline, true, calls)
+}

@@ -1,0 +1,37 @@
+package redisqueue
+
+import "fmt"
+
+// keys are the names of one queue's keys in Redis. They share one hash tag, so that the scripts that touch several of
+// them run on a cluster.
+type keys struct{ prefix string }
+
+// The keys of a queue, as the headers of the scripts name them. The inflight hashes are one for each worker.
+const (
+	keyPending     = "pending"     // LIST of job ids, oldest left
+	keySuspects    = "suspects"    // LIST of ids that have taken down workers, claimed before pending
+	keyJobs        = "jobs"        // HASH id → encoded job
+	keyHistory     = "history"     // HASH id → "attempts crashes", for dead ones "attempts crashes state cause"
+	keyCheckpoints = "checkpoints" // HASH id → bytes
+	keyCancels     = "cancels"     // HASH id → token of the cancel
+	keyVoid        = "void"        // HASH id → how many entries in pending and suspects no longer count
+	keyWorkers     = "workers"     // ZSET worker → lease deadline in Redis time; 0 once fenced
+	keyScheduled   = "scheduled"   // ZSET id → due
+	keyDead        = "dead"        // ZSET id → time of death
+	keyWake        = "wake"        // LIST of at most one token
+	keyToken       = "token"       // STRING, the fencing counter
+	keyInflight    = "inflight"    // HASH id → fencing token, of one worker
+	keyOthers      = "inflight..." // the inflight hashes of all workers that a call names; last in a header
+)
+
+// keysOf returns the keys of a queue. Neither namespace nor queue contains a brace: New and worker.CheckQueueName see
+// to it.
+func keysOf(namespace, queue string) keys {
+	return keys{prefix: fmt.Sprintf("{%s:%s}:", namespace, queue)}
+}
+
+// name returns the key of a name above other than the inflight ones.
+func (k keys) name(key string) string { return k.prefix + key }
+
+// inflight returns the key of what a worker holds.
+func (k keys) inflight(worker string) string { return k.prefix + keyInflight + ":" + worker }

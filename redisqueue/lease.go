@@ -1,0 +1,234 @@
+package redisqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+const (
+	maxExpired     = 100         // expired workers that a beat hears of
+	maxRetireCalls = 1 << 20     // Close goes on until nothing is left
+	maxReapCalls   = 20          // of a takeover within one beat, so that it doesn't cost the reaper's own lease
+	trimInterval   = time.Minute // between two looks for dead jobs that are too old
+)
+
+// interval is the time between two beats.
+func (c *consumer) interval() time.Duration { return c.queue.config.Lease / beatsPerLease }
+
+// register opens the session in Redis.
+func (c *consumer) register(ctx context.Context) error {
+	_, err := c.queue.call(ctx, registerScript, registerScript.keysFor(c.keys, c.worker), []string{c.worker, c.leaseArg()})
+	return err
+}
+
+func (c *consumer) leaseArg() string { return strconv.FormatInt(ceilMillis(c.queue.config.Lease), 10) }
+
+// beats renews the lease until the session is over. It goes on through errors at the same pace.
+func (c *consumer) beats() {
+	defer close(c.done)
+	ticker := time.NewTicker(c.interval())
+	defer ticker.Stop()
+	trimmed := time.Now()
+	troubled := false
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := c.beat()
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.logTrouble(&troubled, err)
+		if err == nil && time.Since(trimmed) >= trimInterval {
+			trimmed = time.Now()
+			c.trim()
+		}
+	}
+}
+
+// logTrouble tells once that the lease cannot be renewed, and once that it can be again.
+func (c *consumer) logTrouble(troubled *bool, err error) {
+	switch logger := c.queue.config.Logger; {
+	case err != nil && !*troubled:
+		logger.Warn("lease cannot be renewed", "queue", c.name, "worker", c.worker, "error", err)
+	case err == nil && *troubled:
+		logger.Info("lease is renewed again", "queue", c.name, "worker", c.worker)
+	}
+	*troubled = err != nil
+}
+
+// beat renews the lease once and acts on what Redis says.
+func (c *consumer) beat() error {
+	// Two tries fit into a lease.
+	ctx, cancel := context.WithTimeout(c.ctx, min(c.queue.config.Timeout, c.queue.config.Lease/2))
+	defer cancel()
+	reply, err := heartbeatScript.run(ctx, c.queue.client, c.beatKeys,
+		[]string{c.worker, c.leaseArg(), strconv.Itoa(maxExpired)})
+	if err != nil {
+		return explain("renew the lease on", c.name, err)
+	}
+	if c.isLost(reply) {
+		return nil
+	}
+	b, err := readBeat(reply)
+	if err != nil {
+		return explain("renew the lease on", c.name, err)
+	}
+	c.reconcile(b.held)
+	c.revokeCanceled(b.canceled)
+	for _, dead := range c.reaper.look(b.expired, time.Now()) {
+		c.takeOver(dead)
+	}
+	return nil
+}
+
+// beatAnswer is the heartbeat script's reply, as its header describes it.
+type beatAnswer struct {
+	held     map[string]int64 // by job id
+	canceled []string
+	expired  []expired
+}
+
+func readBeat(reply rueidis.RedisMessage) (*beatAnswer, error) {
+	parts, err := reply.ToArray()
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) != 3 {
+		return nil, &replyError{heartbeatScript.name, "not three parts"}
+	}
+	entries, err := parts[0].AsStrSlice()
+	if err != nil {
+		return nil, err
+	}
+	b := &beatAnswer{held: make(map[string]int64, len(entries)/2)}
+	for i := 0; i+1 < len(entries); i += 2 {
+		token, err := strconv.ParseInt(entries[i+1], 10, 64)
+		if err != nil {
+			return nil, &replyError{heartbeatScript.name, fmt.Sprintf("token %q", entries[i+1])}
+		}
+		b.held[entries[i]] = token
+	}
+	if b.canceled, err = parts[1].AsStrSlice(); err != nil {
+		return nil, err
+	}
+	workers, err := parts[2].AsStrSlice()
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; i+1 < len(workers); i += 2 {
+		b.expired = append(b.expired, expired{worker: workers[i], deadline: workers[i+1]})
+	}
+	return b, nil
+}
+
+// reconcile acts on differences between what Redis says that this worker holds and what it knows.
+func (c *consumer) reconcile(redis map[string]int64) {
+	strange, lost := c.ledger.compare(redis)
+	logger := c.queue.config.Logger
+	if len(strange) > 0 {
+		if err := c.giveBack(c.ctx, strange); err != nil {
+			logger.Warn("claims whose reply was lost cannot be given back yet", "queue", c.name, "error", err)
+		} else {
+			logger.Info("claims whose reply was lost given back", "queue", c.name, "jobs", len(strange))
+		}
+	}
+	for _, h := range lost {
+		if c.revoke(worker.Revocation{ID: h.id, Token: h.token, Cause: worker.ErrLeaseLost}) {
+			c.ledger.drop(h)
+		}
+	}
+}
+
+// revokeCanceled tells the pool of canceled jobs, at each beat until they are settled.
+func (c *consumer) revokeCanceled(ids []string) {
+	for _, id := range ids {
+		if token, ok := c.ledger.token(id); ok {
+			c.revoke(worker.Revocation{ID: id, Token: token, Cause: worker.ErrCanceled})
+		}
+	}
+}
+
+// revoke reports whether the revocation will be received.
+func (c *consumer) revoke(r worker.Revocation) bool {
+	select {
+	case c.revoked <- r:
+		return true
+	default:
+		return false
+	}
+}
+
+// takeOver gives a dead worker's jobs back to the head of the queue, with one crash counted for each. What is left
+// when it fails is moved at a later beat, by this worker or another.
+func (c *consumer) takeOver(dead expired) {
+	moved, err := c.retire(c.ctx, dead.worker, dead.deadline, true, maxReapCalls)
+	logger := c.queue.config.Logger.With("queue", c.name, "worker", dead.worker, "jobs", moved)
+	if err != nil && !errors.Is(err, errNotRetired) {
+		c.reaper.fence(dead.worker)
+		if c.ctx.Err() == nil {
+			logger.Warn("jobs of a dead worker not all given back yet", "error", err)
+		}
+		return
+	}
+	c.reaper.forget(dead.worker)
+	if moved > 0 {
+		logger.Warn("jobs of a dead worker given back")
+	}
+}
+
+// errNotRetired says that there was nothing to retire: the worker is alive or gone.
+var errNotRetired = errors.New("worker is alive or gone")
+
+var errUnfinished = errors.New("there are more")
+
+// retire ends a worker's session in up to calls calls and returns how many jobs it gave back.
+func (c *consumer) retire(ctx context.Context, name, deadline string, crash bool, calls int) (int64, error) {
+	crashes := "0"
+	if crash {
+		crashes = "1"
+	}
+	keys := retireScript.keysFor(c.keys, name)
+	args := []string{name, deadline, crashes, strconv.Itoa(c.threshold), strconv.Itoa(maxElements)}
+	moved := int64(0)
+	for range calls {
+		reply, err := c.queue.call(ctx, retireScript, keys, args)
+		if err != nil {
+			return moved, err
+		}
+		if reply.IsString() {
+			return moved, errNotRetired
+		}
+		counts, err := reply.AsIntSlice()
+		if err != nil {
+			return moved, err
+		}
+		if len(counts) != 2 {
+			return moved, &replyError{retireScript.name, "not two numbers"}
+		}
+		if moved += counts[0]; counts[1] == 0 {
+			return moved, nil
+		}
+	}
+	return moved, errUnfinished
+}
+
+// trim forgets dead jobs that grew too old while no other job died.
+func (c *consumer) trim() {
+	args := append(c.queue.deadArgs(), strconv.Itoa(maxElements))
+	reply, err := c.queue.call(c.ctx, trimScript, trimScript.keysFor(c.keys, c.worker), args)
+	if err != nil {
+		return // the next call will do
+	}
+	n, _ := reply.AsInt64()
+	c.queue.logTrimmed(c.name, n)
+}

@@ -1,0 +1,160 @@
+package redisqueue
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// ledger is what a worker believes to hold. The heartbeat compares it with what Redis says; it alone decides what a
+// difference means, without a clock and without Redis.
+type ledger struct {
+	mu        sync.Mutex
+	held      map[string]holding  // by job id
+	strangers map[string]stranger // held in Redis, but not here, at the last beat
+	claims    int                 // claims begun
+	claiming  bool                // the last one is unanswered
+	doubts    int                 // beats that a claim of unknown outcome keeps suspects away for
+	suspects  int                 // held ones that may run
+}
+
+// holding is one job that the worker holds.
+type holding struct {
+	token    int64
+	suspect  bool // it may take this worker down
+	settling bool // a verdict was sent and not refused, so Redis may have let go of it
+	missing  bool // Redis did not have it at the last beat
+}
+
+// stranger is a claim in Redis that nobody here knows, as from a claim whose reply was lost.
+type stranger struct {
+	token  int64
+	claims int // claims begun when it was first seen
+}
+
+// held is one claim as the two sides compare it.
+type held struct {
+	id    string
+	token int64
+}
+
+func newLedger() *ledger {
+	return &ledger{held: make(map[string]holding), strangers: make(map[string]stranger)}
+}
+
+// beginClaim says that a claim is about to be sent, and reports whether it may take a suspect that runs: only while
+// none is held, and none can be held unknowingly.
+func (l *ledger) beginClaim() (suspect bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.claims++
+	l.claiming = true
+	return l.suspects == 0 && l.doubts == 0 && len(l.strangers) == 0
+}
+
+// endClaim says that the claim was answered with jobs; those with threshold crashes are suspects. With unknown set it
+// was not, and may still be executed.
+func (l *ledger) endClaim(jobs []*worker.Job, threshold int, unknown bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.claiming = false
+	if unknown {
+		l.doubts = 2
+	}
+	for _, job := range jobs {
+		suspect := job.Reject == nil && job.Crashes >= threshold
+		l.forgetLocked(job.ID)
+		l.held[job.ID] = holding{token: job.Token, suspect: suspect}
+		if suspect {
+			l.suspects++
+		}
+	}
+}
+
+// settling says that verdicts are about to be sent.
+func (l *ledger) settling(verdicts []worker.Verdict) { l.setSettling(verdicts, true) }
+
+// refused says that the verdicts were not executed.
+func (l *ledger) refused(verdicts []worker.Verdict) { l.setSettling(verdicts, false) }
+
+func (l *ledger) setSettling(verdicts []worker.Verdict, settling bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range verdicts {
+		if h, ok := l.held[v.Job.ID]; ok && h.token == v.Job.Token {
+			h.settling = settling
+			l.held[v.Job.ID] = h
+		}
+	}
+}
+
+// settled says that Redis has executed the verdicts.
+func (l *ledger) settled(verdicts []worker.Verdict) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range verdicts {
+		if h, ok := l.held[v.Job.ID]; ok && h.token == v.Job.Token {
+			l.forgetLocked(v.Job.ID)
+		}
+	}
+}
+
+// drop forgets a claim that Redis no longer has.
+func (l *ledger) drop(h held) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if mine, ok := l.held[h.id]; ok && mine.token == h.token {
+		l.forgetLocked(h.id)
+	}
+}
+
+func (l *ledger) forgetLocked(id string) {
+	if l.held[id].suspect {
+		l.suspects--
+	}
+	delete(l.held, id)
+}
+
+// token returns the token that a job is held under.
+func (l *ledger) token(id string) (int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h, ok := l.held[id]
+	return h.token, ok
+}
+
+// compare takes in what Redis says at a beat that the worker holds. It returns the claims to give back, unknown here at
+// two beats with no claim unanswered since before the first; and those that are lost, held here but missing there at
+// two beats with no verdict under way. The caller drops a lost one when somebody was told.
+func (l *ledger) compare(redis map[string]int64) (strange, lost []held) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := make(map[string]stranger)
+	for id, token := range redis {
+		if mine, ok := l.held[id]; ok && mine.token == token {
+			continue
+		}
+		s, again := l.strangers[id]
+		if !again || s.token != token {
+			s = stranger{token: token, claims: l.claims}
+		} else if !l.claiming || l.claims > s.claims {
+			strange = append(strange, held{id, token})
+		}
+		seen[id] = s
+	}
+	l.strangers = seen
+	if len(seen) == 0 && l.doubts > 0 {
+		l.doubts--
+	}
+	for id, mine := range maps.All(l.held) {
+		token, ok := redis[id]
+		missing := !mine.settling && (!ok || token != mine.token)
+		if missing && mine.missing {
+			lost = append(lost, held{id, mine.token})
+		}
+		mine.missing = missing
+		l.held[id] = mine
+	}
+	return strange, lost
+}

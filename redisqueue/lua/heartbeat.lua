@@ -1,0 +1,39 @@
+-- heartbeat: renews a worker's lease and tells it what Redis knows.
+-- Includes: now, session
+-- KEYS[1] inflight
+-- KEYS[2] workers
+-- KEYS[3] cancels
+-- ARGV[1] worker
+-- ARGV[2] lease in ms
+-- ARGV[3] the most expired workers to report
+-- Returns 'lost' when the session is over, else {{id, token, …} of what the worker holds, {id, …} of those that are
+--   canceled, {worker, deadline, …} of workers whose lease ran out; 0 is the deadline of those being taken over}.
+local inflight = KEYS[1]
+local workers = KEYS[2]
+local cancels = KEYS[3]
+
+redis.call('HDEL', inflight, '')
+if not registered(workers, ARGV[1]) then
+  return 'lost'
+end
+local now = now_ms()
+redis.call('ZADD', workers, 'XX', string.format('%.0f', now + ARGV[2]), ARGV[1])
+
+local held = redis.call('HGETALL', inflight)
+local canceled = {}
+if #held > 0 and redis.call('EXISTS', cancels) == 1 then
+  for from = 1, #held, 1000 do
+    local ids = {}
+    for i = from, math.min(from + 999, #held), 2 do
+      ids[#ids + 1] = held[i]
+    end
+    for i, mark in ipairs(redis.call('HMGET', cancels, unpack(ids))) do
+      if mark then
+        canceled[#canceled + 1] = ids[i]
+      end
+    end
+  end
+end
+local expired = redis.call('ZRANGEBYSCORE', workers, '-inf', '(' .. string.format('%.0f', now), 'WITHSCORES', 'LIMIT', 0,
+  ARGV[3])
+return {held, canceled, expired}

@@ -1,0 +1,55 @@
+-- requeue_move: moves a dead job back to its queue with a new body, or pushes one that is unknown, with attempts and
+-- crashes 0 and its checkpoint kept. A job that waits or is held stays as it is.
+-- Includes: now, wake, schedule, place
+-- KEYS[1] pending
+-- KEYS[2] jobs
+-- KEYS[3] history
+-- KEYS[4] cancels
+-- KEYS[5] workers
+-- KEYS[6] scheduled
+-- KEYS[7] dead
+-- KEYS[8] wake
+-- KEYS[9] inflight...
+-- ARGV[1] id
+-- ARGV[2] encoded job
+-- ARGV[3] when it is due: '' now, '+ms' from now, 'ms' at that time
+-- ARGV[4…] the workers whose inflight hashes are given, which must be all
+-- Returns {place}: where the job was; or {'again', worker, …}.
+local pending = KEYS[1]
+local jobs = KEYS[2]
+local history = KEYS[3]
+local cancels = KEYS[4]
+local workers = KEYS[5]
+local scheduled = KEYS[6]
+local dead = KEYS[7]
+local wake = KEYS[8]
+
+redis.call('ZREM', dead, '')
+redis.call('LLEN', pending)
+redis.call('ZCARD', scheduled)
+redis.call('HLEN', history)
+redis.call('HLEN', cancels)
+redis.call('LLEN', wake)
+local names = changed_workers(workers, 4)
+if names then
+  return {'again', unpack(names)}
+end
+
+local id, due = ARGV[1], ARGV[3]
+local place = place_of(id, jobs, dead, 9)
+if place == 'waiting' or place == 'held' then
+  return {place}
+end
+local now = now_ms()
+local at = due == '' and now or tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
+redis.call('HSET', jobs, id, ARGV[2])
+redis.call('HDEL', history, id)
+redis.call('HDEL', cancels, id)
+if at > now then
+  schedule(scheduled, {string.format('%.0f', at), id})
+else
+  redis.call('RPUSH', pending, id)
+end
+redis.call('ZREM', dead, id)
+set_wake(wake)
+return {place}

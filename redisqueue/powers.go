@@ -1,0 +1,189 @@
+package redisqueue
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// maxAgain is how often a call is repeated because workers came or went in between.
+const maxAgain = 20
+
+// MarkCanceled marks a job that waits or is held as canceled.
+func (q *Queue) MarkCanceled(ctx context.Context, queue, id string) (worker.CancelMark, error) {
+	const doing = "mark a canceled job on"
+	reply, err := q.everywhere(ctx, cancelMarkScript, queue, id)
+	if err != nil {
+		return worker.CancelMark{}, explain(doing, queue, err)
+	}
+	place, token, err := placeAndNumber(cancelMarkScript, reply)
+	if err != nil {
+		return worker.CancelMark{}, explain(doing, queue, err)
+	}
+	job, err := bodyOf(cancelMarkScript, reply, id)
+	if err != nil {
+		return worker.CancelMark{}, explain(doing, queue, err)
+	}
+	return worker.CancelMark{Place: place, Token: token, Job: job}, nil
+}
+
+// RemoveCanceled moves a marked job that still waits among the dead. An unmarked one that waits belongs to another
+// round: it is left there, and reported as waiting all the same.
+func (q *Queue) RemoveCanceled(ctx context.Context, queue, id string) (worker.Place, error) {
+	reply, err := q.everywhere(ctx, cancelRemoveScript, queue, id, q.deadArgs()...)
+	if err != nil {
+		return worker.PlaceUnknown, explain("remove a canceled job from", queue, err)
+	}
+	place, trimmed, err := placeAndNumber(cancelRemoveScript, reply)
+	q.logTrimmed(queue, trimmed)
+	return place, explain("remove a canceled job from", queue, err)
+}
+
+// DrawToken draws the token of a new round of a dead or unknown job.
+func (q *Queue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, int64, error) {
+	const doing = "draw a token on"
+	reply, err := q.everywhere(ctx, requeueDrawScript, queue, id)
+	if err != nil {
+		return nil, 0, explain(doing, queue, err)
+	}
+	place, token, err := placeAndNumber(requeueDrawScript, reply)
+	if err != nil {
+		return nil, 0, explain(doing, queue, err)
+	}
+	if place == worker.PlaceWaiting || place == worker.PlaceHeld {
+		return nil, 0, fmt.Errorf("%s %s: job %q: %w", doing, queue, id, worker.ErrJobActive)
+	}
+	job, err := bodyOf(requeueDrawScript, reply, id)
+	if err != nil {
+		return nil, 0, explain(doing, queue, err)
+	}
+	return job, token, nil
+}
+
+// bodyOf decodes the third value of a reply. A body that is no job's, or another's, is none: the caller knows better
+// what the job should be.
+func bodyOf(s *script, reply []rueidis.RedisMessage, id string) (*worker.Job, error) {
+	if len(reply) < 3 {
+		return nil, &replyError{s.name, "too short"}
+	}
+	body, err := reply[2].AsBytes()
+	if err != nil {
+		return nil, err
+	}
+	if job, err := worker.DecodeJob(body); err == nil && job.ID == id {
+		return job, nil
+	}
+	return nil, nil
+}
+
+// Reopen moves a dead job back to its queue with a new body, or pushes one that is unknown.
+func (q *Queue) Reopen(ctx context.Context, job *worker.Job) error {
+	body, err := worker.EncodeJob(job)
+	if err != nil {
+		return fmt.Errorf("reopen: %w", err)
+	}
+	_, err = q.everywhere(ctx, requeueMoveScript, job.Queue, job.ID, rueidis.BinaryString(body), dueArg(job))
+	return explain("reopen a job on", job.Queue, err)
+}
+
+// everywhere runs a script that must be given every worker's inflight hash. It learns the workers from the script, and
+// repeats when they have changed.
+func (q *Queue) everywhere(
+	ctx context.Context, s *script, queue, id string, args ...string,
+) ([]rueidis.RedisMessage, error) {
+	if err := worker.CheckQueueName(queue); err != nil {
+		return nil, err
+	}
+	var workers []string
+	for try := range maxAgain {
+		if try > 0 && try%2 == 0 { // one call learns who they are, the next one follows at once
+			if err := pause(ctx, time.Duration(try)*time.Millisecond); err != nil {
+				return nil, err
+			}
+		}
+		all := append(append([]string{id}, args...), workers...)
+		reply, err := q.call(ctx, s, s.keysFor(keysOf(q.config.Namespace, queue), "", workers...), all)
+		if err != nil {
+			return nil, err
+		}
+		values, err := reply.ToArray()
+		if err != nil {
+			return nil, err
+		}
+		if len(values) == 0 {
+			return nil, &replyError{s.name, "empty"}
+		}
+		if first, err := values[0].ToString(); err != nil || first != "again" {
+			return values, err
+		}
+		if workers, err = stringsOf(values[1:]); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("workers came and went %d times meanwhile", maxAgain)
+}
+
+// pause waits for d, half of it jitter, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func stringsOf(values []rueidis.RedisMessage) ([]string, error) {
+	texts := make([]string, len(values))
+	for i := range values {
+		text, err := values[i].ToString()
+		if err != nil {
+			return nil, err
+		}
+		texts[i] = text
+	}
+	return texts, nil
+}
+
+// placeAndNumber reads a reply that begins with a place and a number.
+func placeAndNumber(s *script, reply []rueidis.RedisMessage) (worker.Place, int64, error) {
+	if len(reply) < 2 {
+		return worker.PlaceUnknown, 0, &replyError{s.name, "too short"}
+	}
+	name, err := reply[0].ToString()
+	if err != nil {
+		return worker.PlaceUnknown, 0, err
+	}
+	number, err := reply[1].AsInt64()
+	if err != nil {
+		return worker.PlaceUnknown, 0, err
+	}
+	switch name {
+	case "waiting":
+		return worker.PlaceWaiting, number, nil
+	case "held":
+		return worker.PlaceHeld, number, nil
+	case "dead":
+		return worker.PlaceDead, number, nil
+	}
+	return worker.PlaceUnknown, number, nil
+}
+
+// deadArgs are how old and how many dead jobs may become, as the scripts read them.
+func (q *Queue) deadArgs() []string {
+	return []string{strconv.FormatInt(ceilMillis(q.config.DeadMaxAge), 10), strconv.Itoa(q.config.DeadMaxCount)}
+}
+
+func (q *Queue) logTrimmed(queue string, n int64) {
+	if n > 0 {
+		q.config.Logger.Info("dead jobs forgotten for their age or number", "queue", queue, "jobs", n)
+	}
+}

@@ -1,0 +1,172 @@
+// Package redisqueue is a worker.Queue on Redis Lists, for Redis 6.2 and newer, Valkey, Sentinel and Cluster.
+//
+// Jobs wait as ids in a list, their bodies in a hash. A worker holds what it claimed in a hash of its own, under a lease
+// that it renews; when a worker dies, others give its jobs back to the head of the queue. Every step is one Lua script,
+// and docs/protocol.md describes the keys.
+package redisqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// Config says how a Queue behaves. The zero value of every field works.
+type Config struct {
+	// Namespace begins all keys, so that several applications can share a server. It has the alphabet of queue names.
+	// Empty means "worker".
+	Namespace string
+	// Lease is how long a worker may be out of touch before others start to doubt it; it is renewed five times as
+	// often. Zero means 10 seconds, the least is 1 second. All workers of a queue should have the same.
+	Lease time.Duration
+	// Grace is for how long a lease must be seen expired, without a pause, before the worker's jobs are taken over.
+	// Zero means half a lease.
+	Grace time.Duration
+	// DeadMaxAge is how long failed and canceled jobs are kept. Zero means 30 days.
+	DeadMaxAge time.Duration
+	// DeadMaxCount is how many of them a queue keeps at most. Zero means 10,000.
+	DeadMaxCount int
+	// Timeout bounds every call to Redis. Zero means 3 seconds.
+	Timeout time.Duration
+	// Logger takes what operators need to know. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	defaultNamespace    = "worker"
+	defaultLease        = 10 * time.Second
+	minLease            = time.Second
+	defaultDeadMaxAge   = 30 * 24 * time.Hour
+	defaultDeadMaxCount = 10_000
+	defaultTimeout      = 3 * time.Second
+	defaultMaxCrashes   = 3
+	beatsPerLease       = 5
+)
+
+func (c Config) withDefaults() Config {
+	if c.Namespace == "" {
+		c.Namespace = defaultNamespace
+	}
+	if c.Lease == 0 {
+		c.Lease = defaultLease
+	}
+	if c.Grace == 0 {
+		c.Grace = c.Lease / 2
+	}
+	if c.DeadMaxAge == 0 {
+		c.DeadMaxAge = defaultDeadMaxAge
+	}
+	if c.DeadMaxCount == 0 {
+		c.DeadMaxCount = defaultDeadMaxCount
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// check reports all that is wrong with a config that has its defaults.
+func (c Config) check() error {
+	var errs []error
+	if err := worker.CheckQueueName(c.Namespace); err != nil {
+		errs = append(errs, fmt.Errorf("Namespace is not one: as a %w", err))
+	}
+	if c.Lease < minLease {
+		errs = append(errs, fmt.Errorf("Lease is %v: the least is %v", c.Lease, minLease))
+	}
+	if c.DeadMaxCount < 0 {
+		errs = append(errs, fmt.Errorf("DeadMaxCount is %d: it must not be negative", c.DeadMaxCount))
+	}
+	for _, f := range [...]struct {
+		name string
+		d    time.Duration
+	}{{"Grace", c.Grace}, {"DeadMaxAge", c.DeadMaxAge}, {"Timeout", c.Timeout}} {
+		if f.d < time.Millisecond {
+			errs = append(errs, fmt.Errorf("%s is %v: the least is 1ms", f.name, f.d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Queue is a worker.Queue on Redis. It serves any number of queues, producers and consumers, and needs no closing.
+type Queue struct {
+	client        rueidis.Client
+	config        Config
+	policyChecked atomic.Bool
+}
+
+var (
+	_ worker.Queue    = (*Queue)(nil)
+	_ worker.Canceler = (*Queue)(nil)
+	_ worker.Requeuer = (*Queue)(nil)
+)
+
+// New returns a Queue that uses client, which stays the caller's: it is never closed here. An error lists all that is
+// wrong. Nothing is sent yet.
+func New(client rueidis.Client, cfg Config) (*Queue, error) {
+	cfg = cfg.withDefaults()
+	err := cfg.check()
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		err = errors.Join(errors.New("client is nil"), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("new Redis queue: %w", err)
+	}
+	return &Queue{client: client, config: cfg}, nil
+}
+
+// call runs a script under the Queue's timeout. It ends early with ctx, which says nothing about whether the script ran.
+func (q *Queue) call(ctx context.Context, s *script, keys, args []string) (rueidis.RedisMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
+	defer cancel()
+	return s.run(ctx, q.client, keys, args)
+}
+
+// Consume opens a worker's session on a queue, under a random name.
+func (q *Queue) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
+	if err := worker.CheckQueueName(queue); err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
+	if opts.MaxCrashes < 0 {
+		return nil, fmt.Errorf("consume from %s: MaxCrashes is %d: it must not be negative", queue, opts.MaxCrashes)
+	}
+	if opts.MaxCrashes == 0 {
+		opts.MaxCrashes = defaultMaxCrashes
+	}
+	c := newConsumer(q, queue, opts)
+	if err := c.register(ctx); err != nil {
+		c.cancel()
+		return nil, explain("consume from", queue, err)
+	}
+	q.checkPolicy(ctx)
+	go c.beats()
+	return c, nil
+}
+
+// checkPolicy warns, once, when the server may evict jobs. Servers that don't tell are left in peace.
+func (q *Queue) checkPolicy(ctx context.Context) {
+	if !q.policyChecked.CompareAndSwap(false, true) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
+	defer cancel()
+	const name = "maxmemory-policy"
+	settings, err := q.client.Do(ctx, q.client.B().ConfigGet().Parameter(name).Build()).AsStrMap()
+	if err != nil && !serverError(err) {
+		q.policyChecked.Store(false) // the next session asks
+	}
+	if policy := settings[name]; err == nil && policy != "" && policy != "noeviction" {
+		q.config.Logger.Warn("redis may evict jobs: set maxmemory-policy to noeviction", "policy", policy)
+	}
+}

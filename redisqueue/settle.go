@@ -1,0 +1,134 @@
+package redisqueue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// maxCause is how many bytes of a dead job's cause are kept.
+const maxCause = 1 << 10
+
+// Settle ends claims, in calls of up to 500 verdicts. When the server refuses one call the others are made all the same.
+func (c *consumer) Settle(ctx context.Context, verdicts ...worker.Verdict) error {
+	for i, v := range verdicts {
+		if v.Job == nil {
+			return fmt.Errorf("settle on %s: verdict %d has no job", c.name, i)
+		}
+		if v.Action < worker.ActionComplete || v.Action > worker.ActionCancel {
+			return fmt.Errorf("settle on %s: job %q: unknown %v", c.name, v.Job.ID, v.Action)
+		}
+	}
+	if len(verdicts) > maxElements {
+		// What goes back to the head goes last claim first, so that claim order survives the cut into calls.
+		verdicts = slices.Clone(verdicts)
+		slices.SortStableFunc(verdicts, func(a, b worker.Verdict) int { return cmp.Compare(b.Job.Token, a.Job.Token) })
+	}
+	var errs []error
+	for part := range slices.Chunk(verdicts, maxElements) {
+		if c.isOver() {
+			return c.lostError("settle on")
+		}
+		if err := c.settle(ctx, part); err != nil {
+			errs = append(errs, err)
+			if !errors.Is(err, worker.ErrRefused) {
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// settle runs the settle script once.
+func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error {
+	const doing = "settle on"
+	c.ledger.settling(verdicts)
+	reply, err := c.call(ctx, settleScript, c.settleKeys, c.settleArgs(verdicts))
+	if err != nil {
+		err = explain(doing, c.name, err)
+		if errors.Is(err, worker.ErrRefused) {
+			c.ledger.refused(verdicts)
+		}
+		return err
+	}
+	if c.isLost(reply) {
+		return c.lostError(doing)
+	}
+	counts, err := reply.AsIntSlice()
+	if err == nil && len(counts) != 2 {
+		err = &replyError{settleScript.name, "not two numbers"}
+	}
+	if err != nil {
+		return explain(doing, c.name, err)
+	}
+	c.ledger.settled(verdicts)
+	if ignored := counts[0]; ignored > 0 {
+		c.queue.config.Logger.Debug("verdicts on jobs that are no longer held", "queue", c.name, "verdicts", ignored)
+	}
+	c.queue.logTrimmed(c.name, counts[1])
+	return nil
+}
+
+// settleArgs writes verdicts as the script reads them: complete ones first, with two arguments each.
+func (c *consumer) settleArgs(verdicts []worker.Verdict) []string {
+	args := make([]string, 0, 5+5*len(verdicts))
+	args = append(append(args, c.worker, strconv.Itoa(c.threshold)), c.queue.deadArgs()...)
+	args = append(args, "")
+	complete := 0
+	for _, v := range verdicts {
+		if v.Action == worker.ActionComplete {
+			complete++
+			args = append(args, v.Job.ID, strconv.FormatInt(v.Job.Token, 10))
+		}
+	}
+	args[4] = strconv.Itoa(complete)
+	for _, v := range verdicts {
+		if v.Action != worker.ActionComplete {
+			args = append(args, v.Job.ID, strconv.FormatInt(v.Job.Token, 10), actionArg(v.Action),
+				strconv.FormatInt(ceilMillis(max(v.Delay, 0)), 10), causeArg(v.Cause))
+		}
+	}
+	return args
+}
+
+func actionArg(a worker.Action) string {
+	switch a {
+	case worker.ActionBury:
+		return "f"
+	case worker.ActionCancel:
+		return "c"
+	}
+	return a.String()
+}
+
+// causeArg returns what is kept of a cause: valid UTF-8 of limited length.
+func causeArg(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	if len(text) > maxCause {
+		cut := maxCause
+		for cut > 0 && !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut]
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// giveBack returns claims that nobody here knows to the head of the queue, with nothing counted.
+func (c *consumer) giveBack(ctx context.Context, strange []held) error {
+	verdicts := make([]worker.Verdict, len(strange))
+	for i, h := range strange {
+		verdicts[i] = worker.Verdict{Job: &worker.Job{ID: h.id, Token: h.token}, Action: worker.ActionRelease}
+	}
+	return c.Settle(ctx, verdicts...)
+}
