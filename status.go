@@ -39,7 +39,7 @@ type Status struct {
 	State State  `json:"state"`
 	// Version orders the statuses of a job in one comparable number: token·2¹⁴ + phase·2¹² + sequence. A store
 	// compares it; nothing else needs to know how it is made.
-	Version     int64 `json:"version"`
+	Version     int64 `json:"version,string"` // a string, since JavaScript would round the number
 	Attempt     int   `json:"attempt"`
 	MaxAttempts int   `json:"max_attempts"`
 	Crashes     int   `json:"crashes,omitempty"`
