@@ -254,23 +254,29 @@ func TestCancelOfASuspect(t *testing.T) {
 		mark(t, q, "a")
 		require.Equal(t, worker.PlaceWaiting, remove(t, q, "a"))
 		require.Equal(t, "1 2 c", s.hash("history")["a"])
+		suspect(t, s, "c", 2)
 		require.Equal(t, []string{"b"}, ids(claim(t, c, 9)))
-		require.NotContains(t, s.keyNames(), "suspects")
+		require.Equal(t, []string{"c"}, s.list("suspects"))
 		require.NotContains(t, s.keyNames(), "void")
 	})
 }
 
-// Dead entries in the list cost claims nothing but their own removal, however many there are.
+// Entries that no longer count cost claims nothing but their own removal, however many there are: a worker that finds
+// nothing else doesn't wait before it looks again.
 func TestManyCanceledJobsDoNotBlockTheQueue(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *server) {
+	inBubble(t, func(t *testing.T, s *server) {
 		q := s.queue(redisqueue.Config{})
-		jobs := enqueue(t, q, newJobs(t, 300)...)
-		for _, job := range jobs[:299] {
+		jobs := enqueue(t, q, newJobs(t, 600)...)
+		for _, job := range jobs[:599] {
 			mark(t, q, job.ID)
 			remove(t, q, job.ID)
 		}
 		c := open(t, q, 0)
-		require.Equal(t, []string{jobs[299].ID}, ids(claimN(t, c, 1)))
+		start := time.Now()
+		require.Empty(t, claim(t, c, 1))
+		s.ok("DEL", key("wake"))
+		require.Equal(t, []string{jobs[599].ID}, ids(claimN(t, c, 1)))
+		require.Zero(t, time.Since(start))
 		require.NotContains(t, s.keyNames(), "void")
 		require.NotContains(t, s.keyNames(), "pending")
 	})
@@ -328,6 +334,35 @@ func TestReopenOfAnUnknownJobPushesIt(t *testing.T) {
 		require.NoError(t, q.Reopen(ctx, named(t, "a")[0]))
 		require.NoError(t, q.Reopen(ctx, newJob(t, worker.WithID("b"), worker.After(time.Hour))))
 		require.Equal(t, map[string][]string{"a": {"pending"}, "b": {"scheduled"}}, places(s))
+	})
+}
+
+// A mark that is left on a dead job does not reach its new round.
+func TestReopenDropsAStrayMark(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		c := open(t, q, 0)
+		enqueue(t, q, named(t, "a")...)
+		settle(t, c, worker.ActionBury, claim(t, c, 1)...)
+		s.ok("HSET", key("cancels"), "a", "1")
+		require.NoError(t, q.Reopen(context.Background(), named(t, "a")[0]))
+		require.Nil(t, claim(t, c, 1)[0].Reject)
+	})
+}
+
+// A job is held as long as a worker holds it, even if somebody took its body away.
+func TestAHeldJobIsActiveWithoutItsBody(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		c := open(t, q, 0)
+		enqueue(t, q, named(t, "a")...)
+		claim(t, c, 1)
+		s.ok("HDEL", key("jobs"), "a")
+		_, _, err := q.DrawToken(context.Background(), "default", "a")
+		require.ErrorIs(t, err, worker.ErrJobActive)
+		require.NoError(t, q.Reopen(context.Background(), named(t, "a")[0]))
+		require.Equal(t, map[string][]string{"a": {"held"}}, places(s))
+		require.Equal(t, worker.PlaceHeld, mark(t, q, "a").Place)
 	})
 }
 

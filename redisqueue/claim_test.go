@@ -57,6 +57,7 @@ func TestTokensExceedCounterClockAndMinToken(t *testing.T) {
 		_, token, err := q.DrawToken(ctx, "default", "nobody")
 		require.NoError(t, err)
 		require.Equal(t, high+5, token)
+		require.Equal(t, high+6, draw(0), "a drawn token is used up")
 	})
 }
 

@@ -153,6 +153,7 @@ func TestNobodyIsRobbedByAPausedServer(t *testing.T) {
 	for _, c := range sessions {
 		require.Len(t, claim(t, c, 1), 1)
 	}
+	s.client = s.connect(nil) // the sessions' connection breaks while nobody answers
 	s.real.Pause()
 	<-time.After(3 * time.Second)
 	s.real.Resume()

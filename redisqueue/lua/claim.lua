@@ -198,13 +198,11 @@ if voids and left == 0 and redis.call('LLEN', suspects) == 0 then
   redis.call('DEL', void)
 end
 
--- Whoever takes something passes the wake-up on while there is something for others.
+-- The wake-up is passed on while there is something for others.
 local full = #ids >= limit
-if #ids > 0 then
-  local soon = full and due and due <= now + ARGV[7]
-  if left > 0 or soon or (took_suspect and redis.call('LLEN', suspects) > 0) then
-    set_wake(wake)
-  end
+local soon = full and due and due <= now + ARGV[7]
+if left > 0 or soon or (took_suspect and redis.call('LLEN', suspects) > 0) then
+  set_wake(wake)
 end
 if left > 0 and not full and not alone then
   due = now
