@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -23,22 +25,27 @@ type attempt struct {
 	alone   bool // may take its worker down: nothing runs beside it
 	claimed time.Time
 
-	ctx      context.Context // the handler's
-	cancel   context.CancelCauseFunc
-	stopTime context.CancelFunc
-	started  time.Time
-	begun    chan bool // the answer to Save(running): run it or not
-	owner    atomic.Int32
-	canceled time.Time // when the janitor first saw ctx ended
-	outcome  outcome
-	parent   jobContext
+	entered time.Time // when it got its slot
+	started time.Time // when its handler was called, or its Save(running) was queued
+	begun   chan bool // the answer to Save(running): run it or not
+	owner   atomic.Int32
+	outcome outcome
+	parent  jobContext
 
 	mu       sync.Mutex
-	over     bool // the handler's time is up: what it still says is refused
+	ctx      context.Context // ends when the handler is to stop; nil until it is opened
+	spanCtx  context.Context // the handler's: ctx with the span of the run
+	span     trace.Span
+	cancel   context.CancelCauseFunc
+	stopTime context.CancelFunc
+	revoked  error     // why it is to stop, said before there was a context
+	canceled time.Time // when the janitor first saw ctx ended
+	over     bool      // the handler's time is up: what it still says is refused
 	fraction float64
 	message  string
 	sequence int
-	dirty    bool // progress waits to be saved
+	queued   bool // a progress item is in the save lane, or a timer will put one there
+	unsent   bool // there is progress that no item has taken yet
 	lastSave time.Time
 	timer    *time.Timer
 }
@@ -63,25 +70,67 @@ func (c *jobContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// open makes the handler's context and hangs the attempt below the job.
+// open makes the handler's context and span, and hangs the attempt below the job.
 func (a *attempt) open(timeout time.Duration) {
 	a.parent = jobContext{a.session.ctx, a.job}
 	ctx, cancel := context.WithCancelCause(&a.parent)
-	a.cancel = cancel
-	a.ctx, a.stopTime = context.WithTimeout(ctx, timeout)
+	timed, stopTime := context.WithTimeout(ctx, timeout)
+	spanCtx, span := a.pool.tel.startProcess(timed, a.job, a.session.feed.spanName)
+	a.mu.Lock()
+	a.ctx, a.cancel, a.stopTime = timed, cancel, stopTime
+	a.spanCtx, a.span = spanCtx, span
+	if a.revoked != nil {
+		cancel(a.revoked)
+	}
+	a.mu.Unlock()
 	a.job.mu.Lock()
 	a.job.live = a
 	a.job.mu.Unlock()
 }
 
+// revoke stops the handler, or keeps it from starting.
+func (a *attempt) revoke(cause error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.revoked == nil {
+		a.revoked = cause
+	}
+	if a.cancel != nil {
+		a.cancel(cause)
+	}
+}
+
+// revokedBy returns why the attempt must not start, nil when it may.
+func (a *attempt) revokedBy() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.revoked != nil {
+		return a.revoked
+	}
+	return context.Cause(a.session.ctx)
+}
+
+// overdue reports whether the handler's context ended at least grace ago, as far as the janitor has seen.
+func (a *attempt) overdue(now time.Time, grace time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over || a.ctx == nil || a.ctx.Err() == nil {
+		return false
+	}
+	if a.canceled.IsZero() {
+		a.canceled = now
+	}
+	return now.Sub(a.canceled) >= grace
+}
+
 // close ends the handler's time: its context, and its right to write.
 func (a *attempt) close() {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.over = true
 	if a.timer != nil {
 		a.timer.Stop()
 	}
-	a.mu.Unlock()
 	if a.cancel != nil {
 		a.stopTime()
 		a.cancel(nil)
@@ -113,10 +162,17 @@ func (a *attempt) keepProgress(fraction float64, message string) (send bool) {
 	}
 	a.fraction = min(max(fraction, 0), 1)
 	a.message = cleanText(message)
-	if a.dirty {
+	a.unsent = true
+	return a.planProgressLocked()
+}
+
+// planProgressLocked reports whether progress is to be sent now; if it is too early, a timer will send it. There is
+// never more than one item of an attempt on its way.
+func (a *attempt) planProgressLocked() (send bool) {
+	if a.queued || !a.unsent || a.over {
 		return false
 	}
-	a.dirty = true
+	a.queued = true
 	now := time.Now()
 	pause := max(minProgressPause, now.Sub(a.started)/progressShare)
 	if wait := pause - now.Sub(a.lastSave); wait > 0 {
@@ -129,7 +185,7 @@ func (a *attempt) keepProgress(fraction float64, message string) (send bool) {
 // sendProgress saves the newest progress; without a store it is announced at once.
 func (a *attempt) sendProgress() {
 	if a.pool.store != nil {
-		a.pool.saves.add(save1{a, saveProgress})
+		a.pool.saves.add(saveItem{a, saveProgress})
 		return
 	}
 	a.mu.Lock()
@@ -137,6 +193,7 @@ func (a *attempt) sendProgress() {
 	if st, ok := a.takeProgressLocked(); ok {
 		a.pool.notes.announce(st)
 	}
+	a.queued = false
 }
 
 // takeProgress makes the status of the newest progress; false when there is nothing left to say.
@@ -147,13 +204,24 @@ func (a *attempt) takeProgress() (Status, bool) {
 }
 
 func (a *attempt) takeProgressLocked() (Status, bool) {
-	a.dirty = false
+	a.unsent = false
 	if a.over || a.sequence >= maxSequence {
 		return Status{}, false
 	}
 	a.sequence++
 	a.lastSave = time.Now()
 	return a.statusLocked(StateRunning, phaseRunning), true
+}
+
+// progressSaved says that the attempt's item has left the lane, and sends what was reported meanwhile.
+func (a *attempt) progressSaved() {
+	a.mu.Lock()
+	a.queued = false
+	send := a.planProgressLocked()
+	a.mu.Unlock()
+	if send {
+		a.sendProgress()
+	}
 }
 
 func (a *attempt) status(state State, phase int) Status {

@@ -62,12 +62,12 @@ func newClient(b Backend) (*Client, []error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	tel, err := newTelemetry(&b)
-	if err != nil {
-		problems = append(problems, fmt.Errorf("telemetry: %w", err))
-	}
 	if len(problems) > 0 {
 		return nil, problems
+	}
+	tel, err := newTelemetry(&b)
+	if err != nil {
+		return nil, []error{fmt.Errorf("telemetry: %w", err)}
 	}
 	c := &Client{queue: b.Queue, store: b.StatusStore, maxPayload: b.MaxPayload, log: log, tel: tel}
 	if c.maxPayload == 0 {
@@ -76,7 +76,7 @@ func newClient(b Backend) (*Client, []error) {
 	c.canceler, _ = b.Queue.(Canceler)
 	c.requeuer, _ = b.Queue.(Requeuer)
 	c.getter, _ = b.StatusStore.(Getter)
-	c.notes = newAnnouncer(b.Notifier, log, tel)
+	c.notes = newAnnouncer(b.Notifier, b.StatusStore != nil, log, tel)
 	return c, nil
 }
 
@@ -100,7 +100,8 @@ func (b *Backend) problems() (problems []error) {
 
 // Enqueue makes a job of the payload and enqueues it: options rank before those of the payload. It is idempotent by
 // id: with WithID, an id that waits or runs already is no error, and one that has ended is a *FinishedError. Any other
-// error says whether the job was refused or its fate is unknown; in both cases calling again with the same id is safe.
+// error says whether the job was refused or its fate is unknown; in both cases passing the returned job to EnqueueMany,
+// or calling again with its id, is safe. The job is nil only when none could be made.
 func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Job, error) {
 	job, err := NewJob(p, opts...)
 	if err != nil {
@@ -108,44 +109,50 @@ func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Jo
 	}
 	err = c.EnqueueMany(ctx, job)
 	if failed := (*EnqueueError)(nil); errors.As(err, &failed) && failed.Failed[job.ID] != nil {
-		return nil, fmt.Errorf("enqueue job %q: %w", job.ID, failed.Failed[job.ID])
+		err = fmt.Errorf("enqueue job %q: %w", job.ID, failed.Failed[job.ID])
 	}
-	if err != nil {
-		return nil, err
-	}
-	return job, nil
+	return job, err
 }
 
 // EnqueueMany enqueues jobs that NewJob made, or made by hand: what NewJob would set is filled in. All are checked
 // before anything is written; jobs that then fail are listed in an *EnqueueError, the others are enqueued. Any other
 // error says that the outcome is unknown; calling again with the same jobs is safe.
 func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
-	if err := c.prepare(jobs); err != nil {
+	if err := complete(jobs); err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
 	if len(jobs) == 0 {
 		return nil
 	}
 	ctx, span := c.tel.startSend(ctx, jobs)
-	err := c.enqueue(ctx, jobs)
+	err := c.check(jobs)
+	if err == nil {
+		err = c.enqueue(ctx, jobs)
+	}
 	c.tel.finishSend(ctx, span, jobs, err)
 	return err
 }
 
-func (c *Client) prepare(jobs []*Job) error {
+func complete(jobs []*Job) error {
 	seen := make(map[string]bool, len(jobs))
 	for i, job := range jobs {
 		if job == nil {
 			return fmt.Errorf("job %d is nil", i)
 		}
 		job.complete()
-		if err := job.check(c.maxPayload); err != nil {
-			return fmt.Errorf("job %q: %w", job.ID, err)
-		}
 		if seen[job.ID] {
 			return fmt.Errorf("job %q is in the call twice", job.ID)
 		}
 		seen[job.ID] = true
+	}
+	return nil
+}
+
+func (c *Client) check(jobs []*Job) error {
+	for _, job := range jobs {
+		if err := job.check(c.maxPayload); err != nil {
+			return fmt.Errorf("enqueue: job %q: %w", job.ID, err)
+		}
 	}
 	return nil
 }
@@ -157,7 +164,9 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 	if err != nil {
 		return err
 	}
-	err = c.queue.Enqueue(ctx, push...)
+	if len(push) > 0 {
+		err = c.queue.Enqueue(ctx, push...)
+	}
 	refused := (*EnqueueError)(nil)
 	switch {
 	case errors.As(err, &refused):
@@ -172,36 +181,35 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 		return fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
 	}
 	c.saveRefused(ctx, push, failed)
-	if c.store == nil {
-		c.announceWaiting(push, failed)
-	}
 	if len(failed) > 0 {
 		return &EnqueueError{Failed: failed}
 	}
 	return nil
 }
 
-// saveWaiting records that the jobs wait and returns those that the queue is to be asked about: all but the finished.
-// A row that is unfinished is no reason to skip the queue, which may have lost the job.
+// saveWaiting records and announces that the jobs wait, and returns those that the queue is to be asked about: all but
+// the finished. A row that is unfinished is no reason to skip the queue, which may have lost the job.
 func (c *Client) saveWaiting(ctx context.Context, jobs []*Job, failed map[string]error) ([]*Job, error) {
-	if c.store == nil {
-		return jobs, nil
-	}
-	statuses := make([]Status, len(jobs))
-	for i, job := range jobs {
-		statuses[i] = waitingStatus(job, 0)
-	}
 	push := make([]*Job, 0, len(jobs))
-	for part := range slices.Chunk(statuses, maxBatch) {
-		saved, err := save(ctx, c.store, part)
+	for part := range slices.Chunk(jobs, maxBatch) {
+		statuses := make([]Status, len(part))
+		for i, job := range part {
+			statuses[i] = waitingStatus(job, 0)
+		}
+		saved, err := c.saveEach(ctx, statuses, failed)
 		if err != nil {
 			return nil, fmt.Errorf("enqueue: save status: %w", err)
 		}
 		for i, answer := range saved {
-			job := part[i].Job
+			job := part[i]
 			switch {
+			case failed[job.ID] != nil:
+				continue
 			case answer.OK:
-				c.notes.announce(part[i])
+				c.notes.announce(statuses[i])
+			case answer.Row != nil && (answer.Row.Queue != job.Queue || answer.Row.Type != job.Type):
+				failed[job.ID] = fmt.Errorf("the id belongs to a job of type %q on queue %q", answer.Row.Type, answer.Row.Queue)
+				continue
 			case answer.Current.Final():
 				failed[job.ID] = &FinishedError{ID: job.ID, State: answer.Current}
 				continue
@@ -212,42 +220,81 @@ func (c *Client) saveWaiting(ctx context.Context, jobs []*Job, failed map[string
 	return push, nil
 }
 
-// save calls the store and brings its answer to one per status.
+// saveEach saves statuses, all OK when there is no store. Those that the store refuses for their data are found by
+// halving and listed in failed, so that they harm no other.
+func (c *Client) saveEach(ctx context.Context, statuses []Status, failed map[string]error) ([]Saved, error) {
+	if c.store == nil {
+		return allOK(len(statuses)), nil
+	}
+	saved, err := save(ctx, c.store, statuses)
+	switch {
+	case err == nil || !IsPermanent(err):
+		return saved, err
+	case len(statuses) == 1:
+		failed[statuses[0].JobID] = fmt.Errorf("save status: %w", err)
+		return make([]Saved, 1), nil
+	}
+	half := len(statuses) / 2
+	first, err := c.saveEach(ctx, statuses[:half], failed)
+	if err != nil {
+		return nil, err
+	}
+	second, err := c.saveEach(ctx, statuses[half:], failed)
+	return append(first, second...), err
+}
+
+func allOK(n int) []Saved {
+	saved := make([]Saved, n)
+	for i := range saved {
+		saved[i].OK = true
+	}
+	return saved
+}
+
+// save calls the store and brings its answer to one per status. A store that panics or answers nonsense will do so
+// again, so these errors are permanent, and found by halving.
 func save(ctx context.Context, store StatusStore, statuses []Status) (saved []Saved, err error) {
+	defer func() {
+		if err != nil && errors.As(err, new(*PanicError)) {
+			err = Permanent(err)
+		}
+	}()
 	defer catch(&err)
 	saved, err = store.Save(ctx, statuses...)
 	switch {
 	case err != nil:
 		return nil, err
 	case saved == nil:
-		saved = make([]Saved, len(statuses))
-		for i := range saved {
-			saved[i].OK = true
-		}
+		return allOK(len(statuses)), nil
 	case len(saved) != len(statuses):
-		return nil, fmt.Errorf("the status store gave %d answers for %d statuses", len(saved), len(statuses))
+		return nil, Permanent(fmt.Errorf("the status store gave %d answers for %d statuses", len(saved), len(statuses)))
 	}
 	return saved, nil
 }
 
-// saveRefused marks the rows of jobs that the queue clearly refused, with token 0: "not enqueued".
+// saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; and those that
+// turned out to be over as what they are. A job whose fate isn't known goes on waiting, for its row and its users.
 func (c *Client) saveRefused(ctx context.Context, push []*Job, failed map[string]error) {
-	if c.store == nil || len(failed) == 0 {
-		return
-	}
 	var statuses []Status
 	for _, job := range push {
 		why := failed[job.ID]
-		if !errors.Is(why, ErrRefused) { // enqueued, finished, or not known: then its row goes on waiting
+		finished := (*FinishedError)(nil)
+		st := waitingStatus(job, 0)
+		st.Version, st.RunAt = version(0, phaseFinal, 0), time.Time{}
+		switch {
+		case errors.As(why, &finished):
+			st.State, st.Error = or(finished.State, StateFailed), cleanText(why.Error())
+		case errors.Is(why, ErrRefused):
+			st.State, st.Error = StateFailed, cleanText("not enqueued: "+why.Error())
+		default:
 			continue
 		}
-		st := waitingStatus(job, 0)
-		st.State, st.Version = StateFailed, version(0, phaseFinal, 0)
-		st.Error = cleanText("not enqueued: " + why.Error())
 		statuses = append(statuses, st)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
 	for part := range slices.Chunk(statuses, maxBatch) {
-		saved, err := save(context.WithoutCancel(ctx), c.store, part)
+		saved, err := c.saveEach(ctx, part, failed)
 		if err != nil {
 			c.log.Error("the status of refused jobs could not be saved", "jobs", len(part), "error", err)
 			return
@@ -256,14 +303,6 @@ func (c *Client) saveRefused(ctx context.Context, push []*Job, failed map[string
 			if answer.OK {
 				c.notes.announce(part[i])
 			}
-		}
-	}
-}
-
-func (c *Client) announceWaiting(jobs []*Job, failed map[string]error) {
-	for _, job := range jobs {
-		if failed[job.ID] == nil {
-			c.notes.announce(waitingStatus(job, 0))
 		}
 	}
 }

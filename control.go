@@ -41,7 +41,7 @@ func (c *Client) cancel(ctx context.Context, queue, id string, row *Status) (Sta
 		return StateRunning, nil
 	case PlaceDead:
 		if row == nil {
-			return StateFailed, nil
+			return or(mark.State, StateFailed), nil
 		}
 	case PlaceUnknown:
 		if row == nil {

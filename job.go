@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -52,9 +53,10 @@ type Job struct {
 	Timeout time.Duration
 	// Delay postpones the job, counted by the queue's clock from the moment it is enqueued. It isn't encoded.
 	Delay time.Duration
-	// RunAt postpones the job to an absolute time. Delay wins when both are set. Zero means now.
+	// RunAt postpones the job to an absolute time. Delay wins when both are set; where only Delay is, RunAt is set to
+	// when that ends by the producer's clock, for whoever looks at the job later. Zero means now.
 	RunAt time.Time
-	// ExpiresAt is the time after which the job must no longer be started. Zero means never.
+	// ExpiresAt is the time after which no attempt starts any more. Zero means never.
 	ExpiresAt time.Time
 	// EnqueuedAt is when the job, or its current round, was enqueued, by the producer's clock, in milliseconds.
 	EnqueuedAt time.Time
@@ -118,7 +120,7 @@ func After(d time.Duration) JobOption { return func(j *Job) { j.Delay = d } }
 // At postpones the job to an absolute time.
 func At(t time.Time) JobOption { return func(j *Job) { j.RunAt, j.Delay = t, 0 } }
 
-// ExpireAt makes the job fail with ErrExpired when no worker has started it by t.
+// ExpireAt makes the job fail with ErrExpired instead of starting after t.
 func ExpireAt(t time.Time) JobOption { return func(j *Job) { j.ExpiresAt = t } }
 
 // MaxAttempts sets how many attempts the job has, the first included.
@@ -141,10 +143,8 @@ func NewJob(p Payload, opts ...JobOption) (*Job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new job %s: encode payload: %w", p.JobType(), err)
 	}
-	if v, ok := p.(validator); ok {
-		if err := v.Validate(); err != nil {
-			return nil, fmt.Errorf("new job %s: payload: %w", p.JobType(), err)
-		}
+	if err := validate(p); err != nil {
+		return nil, fmt.Errorf("new job %s: payload: %w", p.JobType(), err)
 	}
 	job := &Job{Type: p.JobType(), Payload: data}
 	if d, ok := p.(interface{ JobOptions() []JobOption }); ok {
@@ -159,6 +159,22 @@ func NewJob(p Payload, opts ...JobOption) (*Job, error) {
 }
 
 type validator interface{ Validate() error }
+
+// validate calls Validate where the payload or its address has it, as a worker will after decoding.
+func validate(p Payload) error {
+	if v, ok := p.(validator); ok {
+		return v.Validate()
+	}
+	if reflect.TypeOf(p).Kind() == reflect.Pointer {
+		return nil
+	}
+	addressed := reflect.New(reflect.TypeOf(p))
+	addressed.Elem().Set(reflect.ValueOf(p))
+	if v, ok := addressed.Interface().(validator); ok {
+		return v.Validate()
+	}
+	return nil
+}
 
 func (j *Job) apply(opts []JobOption) {
 	for _, opt := range opts {
@@ -183,6 +199,9 @@ func (j *Job) complete() {
 		j.EnqueuedAt = time.Now()
 	}
 	j.EnqueuedAt = millis(j.EnqueuedAt)
+	if j.Delay > 0 && j.RunAt.IsZero() {
+		j.RunAt = j.EnqueuedAt.Add(j.Delay)
+	}
 	j.RunAt = millis(j.RunAt)
 	j.ExpiresAt = millis(j.ExpiresAt)
 }

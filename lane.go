@@ -1,6 +1,9 @@
 package worker
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // maxBatch is the most that one call to a queue or store carries.
 const maxBatch = 500
@@ -25,14 +28,17 @@ func newLane[T any](run func(batch []T), limit int) *lane[T] {
 	return l
 }
 
-// add queues items and returns how many had to make room: over the limit the oldest are dropped.
+// add queues items and returns how many had to make room: over the limit the oldest are dropped, an eighth of all at
+// once, so that a lane that stays full costs its users next to nothing.
 func (l *lane[T]) add(items ...T) (dropped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = append(l.waiting, items...)
 	if l.limit > 0 && len(l.waiting) > l.limit {
-		dropped = len(l.waiting) - l.limit
-		l.waiting = append(l.waiting[:0], l.waiting[dropped:]...)
+		dropped = min(len(l.waiting)-l.limit+l.limit/8, len(l.waiting)-1)
+		kept := copy(l.waiting, l.waiting[dropped:])
+		clear(l.waiting[kept:])
+		l.waiting = l.waiting[:kept]
 	}
 	if !l.busy && len(l.waiting) > 0 {
 		l.busy = true
@@ -74,11 +80,10 @@ func (l *lane[T]) drain() {
 		if batch == nil {
 			return
 		}
-		for len(batch) > maxBatch {
-			l.run(batch[:maxBatch])
-			batch = batch[maxBatch:]
+		for part := range slices.Chunk(batch, maxBatch) {
+			l.run(part)
 		}
-		l.run(batch)
+		clear(batch) // its memory is used again, what it referred to is not kept
 	}
 }
 

@@ -47,9 +47,9 @@ func TestLaneCutsBatchesAndDropsTheOldestOverItsLimit(t *testing.T) {
 		}
 		close(gate)
 		l.wait()
-		assert.Equal(t, 100, dropped)
-		assert.Equal(t, []int{1, 500, 500, 200}, sizes)
-		assert.Equal(t, 100, got[1], "the oldest made room")
+		assert.Equal(t, 151, dropped)
+		assert.Equal(t, []int{1, 500, 500, 149}, sizes)
+		assert.Equal(t, 151, got[1], "the oldest made room")
 		assert.Equal(t, 1299, got[len(got)-1])
 	})
 }

@@ -3,11 +3,14 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 )
 
 const (
-	maxWaitingNotes = 10_000 // statuses that may wait for a slow notifier before the oldest are dropped
+	maxWaitingNotes = 4_096 // statuses that may wait for a slow notifier before the oldest are dropped
+	maxNewest       = 10_000
 	notifyTimeout   = 5 * time.Second
 )
 
@@ -18,10 +21,16 @@ type announcer struct {
 	tel      *telemetry
 	lane     *lane[Status]
 	down     flag
+
+	mu     sync.Mutex
+	newest map[string]int64 // version by job id, of what was announced last; nil where a store keeps the order
 }
 
-func newAnnouncer(n Notifier, log *slog.Logger, tel *telemetry) *announcer {
+func newAnnouncer(n Notifier, stored bool, log *slog.Logger, tel *telemetry) *announcer {
 	a := &announcer{notifier: n, log: log, tel: tel}
+	if !stored {
+		a.newest = make(map[string]int64)
+	}
 	a.lane = newLane(a.notify, maxWaitingNotes)
 	return a
 }
@@ -31,9 +40,26 @@ func (a *announcer) announce(statuses ...Status) {
 	if a.notifier == nil || len(statuses) == 0 {
 		return
 	}
+	if a.newest != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		statuses = slices.DeleteFunc(slices.Clone(statuses), a.staleLocked)
+	}
 	if dropped := a.lane.add(statuses...); dropped > 0 {
 		a.fail(dropped, "the notifier falls behind: statuses are dropped")
 	}
+}
+
+// staleLocked reports whether something later was announced of the job. It remembers a bounded number of jobs.
+func (a *announcer) staleLocked(st Status) bool {
+	if last, ok := a.newest[st.JobID]; ok && st.Version <= last {
+		return true
+	}
+	if len(a.newest) >= maxNewest {
+		clear(a.newest)
+	}
+	a.newest[st.JobID] = st.Version
+	return false
 }
 
 func (a *announcer) notify(batch []Status) {

@@ -12,7 +12,8 @@ import (
 
 const (
 	unknownTypeDelay = 15 * time.Second // an unknown job type is put back for this long
-	unknownTypeLimit = 24 * time.Hour   // after its enqueue, such a job fails
+	unknownTypeLimit = 24 * time.Hour   // after its enqueue, or when it was due, such a job fails
+	minSnooze        = 100 * time.Millisecond
 )
 
 // Errors of jobs that never ran, or ended oddly.
@@ -61,34 +62,62 @@ func (a *attempt) conclude(o outcome) *outcome {
 	return &a.outcome
 }
 
+// answer is what a handler returned, read once while a panic in the host's error is still a panic of the handler.
+type answer struct {
+	text  string
+	verb  verb
+	delay time.Duration
+	err   error
+}
+
+func (e *answer) Error() string { return e.text }
+func (e *answer) Unwrap() error { return e.err }
+
+func read(err error) error {
+	if err == nil {
+		return nil
+	}
+	v, delay := verbOf(err)
+	return &answer{text: err.Error(), verb: v, delay: delay, err: err}
+}
+
 // process is one job's life in its slot: refuse, begin, perform, judge, record. It reports whether the slot is still
 // its own: not when the handler was abandoned.
 func (p *Pool) process(a *attempt) bool {
+	a.entered = time.Now()
 	if o := p.refuse(a); o != nil {
-		p.tel.count(a.session.ctx, a.job, o.name)
 		p.record(a, o)
 		return true
 	}
 	if !p.begin(a) {
 		return true
 	}
-	ctx, span := p.tel.startProcess(a.ctx, a.job, a.session.feed.spanName)
-	err := p.perform(ctx, a)
+	err := p.perform(a)
 	if !a.owner.CompareAndSwap(ownedByHandler, returned) {
 		p.zombieEnded()
 		return false
 	}
-	o := p.judge(a, err)
-	p.tel.finishProcess(ctx, span, a.job, o, time.Since(a.started))
-	p.record(a, o)
+	p.conclude(a, err)
 	return true
+}
+
+// conclude judges a run that ended, by itself or by being abandoned.
+func (p *Pool) conclude(a *attempt, err error) {
+	o := p.judge(a, err)
+	p.tel.finishProcess(a.spanCtx, a.span, a.job, o, time.Since(a.started))
+	p.record(a, o)
 }
 
 // refuse judges a job that must not run, or not here. Nil means: run it.
 func (p *Pool) refuse(a *attempt) *outcome {
 	job := a.job
+	cause := a.revokedBy()
 	switch {
-	case a.session.ctx.Err() != nil:
+	case errors.Is(cause, ErrLeaseLost):
+		return a.conclude(outcome{name: "lost", err: ErrLeaseLost})
+	case errors.Is(cause, ErrCanceled):
+		return p.final(a, StateCanceled, ActionCancel, ErrCanceled)
+	case cause != nil:
 		return p.putBack(a, 0)
 	case job.Reject == nil && a.reg.handler != nil:
 		return nil
@@ -102,7 +131,11 @@ func (p *Pool) refuse(a *attempt) *outcome {
 
 // unknown puts a job back that another worker may know, for a day.
 func (p *Pool) unknown(a *attempt) *outcome {
-	if time.Since(a.job.EnqueuedAt) > unknownTypeLimit {
+	since := a.job.EnqueuedAt
+	if a.job.RunAt.After(since) {
+		since = a.job.RunAt
+	}
+	if time.Since(since) > unknownTypeLimit {
 		return p.final(a, StateFailed, ActionBury, fmt.Errorf("%w: %q", ErrUnknownType, a.job.Type))
 	}
 	if p.seldom.allow(a.job.Type) {
@@ -119,10 +152,10 @@ func (p *Pool) putBack(a *attempt, delay time.Duration) *outcome {
 
 // begin saves that the job runs, and opens its context. False means that the job is not to run and is taken care of.
 func (p *Pool) begin(a *attempt) bool {
-	a.started = time.Now()
+	a.started = a.entered
 	if p.store != nil {
 		a.begun = make(chan bool, 1)
-		p.saves.add(save1{a, saveRunning})
+		p.saves.add(saveItem{a, saveRunning})
 		if !<-a.begun {
 			return false
 		}
@@ -130,18 +163,17 @@ func (p *Pool) begin(a *attempt) bool {
 	} else if p.tells() {
 		p.notes.announce(a.status(StateRunning, phaseRunning))
 	}
-	if a.session.ctx.Err() != nil { // stopped or lost meanwhile
-		p.record(a, p.judgeUnstarted(a))
+	a.open(p.timeout(a))
+	if a.ctx.Err() != nil { // stopped, canceled or lost meanwhile
+		p.conclude(a, context.Cause(a.ctx))
 		return false
 	}
-	a.open(p.timeout(a))
-	a.session.track(a)
 	return true
 }
 
 // perform runs the handler and returns its error, also when it panics. When it ends its goroutine, the slot goes on
 // in another one.
-func (p *Pool) perform(ctx context.Context, a *attempt) (err error) {
+func (p *Pool) perform(a *attempt) (err error) {
 	ended := false
 	defer func() {
 		if v := recover(); v != nil {
@@ -150,7 +182,7 @@ func (p *Pool) perform(ctx context.Context, a *attempt) (err error) {
 			p.goexited(a)
 		}
 	}()
-	err = a.reg.handler(ctx, a.job)
+	err = read(a.reg.handler(a.spanCtx, a.job))
 	ended = true
 	return err
 }
@@ -161,7 +193,7 @@ func (p *Pool) goexited(a *attempt) {
 		p.zombieEnded()
 		return
 	}
-	p.record(a, p.judge(a, ErrGoexit))
+	p.conclude(a, ErrGoexit)
 	if next := p.next(a); next != nil {
 		p.spawn(next)
 	}
@@ -182,14 +214,6 @@ func (p *Pool) judge(a *attempt, err error) *outcome {
 		return p.interrupted(a)
 	}
 	return p.fail(a, err)
-}
-
-// judgeUnstarted is judge for an attempt that was saved as running but whose handler was not called.
-func (p *Pool) judgeUnstarted(a *attempt) *outcome {
-	if a.session.isLost() {
-		return a.conclude(outcome{name: "lost", err: ErrLeaseLost})
-	}
-	return p.interrupted(a)
 }
 
 func (p *Pool) succeed(a *attempt) *outcome {
@@ -218,6 +242,9 @@ func (p *Pool) final(a *attempt, state State, action Action, cause error) *outco
 // fail follows the handler's verb, or the retry policy.
 func (p *Pool) fail(a *attempt, err error) *outcome {
 	verb, delay := verbOf(err)
+	if said, ok := err.(*answer); ok { //nolint:errorlint // it is made here, and never wrapped
+		verb, delay = said.verb, said.delay
+	}
 	switch verb {
 	case verbPermanent:
 		return p.final(a, StateFailed, ActionBury, err)
@@ -225,9 +252,10 @@ func (p *Pool) fail(a *attempt, err error) *outcome {
 		return p.final(a, StateCanceled, ActionCancel, err)
 	case verbSnooze:
 		st := a.status(StateScheduled, phasePutBack)
-		st.RunAt = st.At.Add(a.lingering(delay))
+		delay = a.lingering(max(delay, minSnooze))
+		st.RunAt = st.At.Add(delay)
 		return a.conclude(outcome{name: "snoozed", status: st,
-			verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: a.lingering(delay)}})
+			verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: delay}})
 	case verbRetryAfter:
 	default:
 		delay = a.policy.Delay(a.job.Attempt, rand.Float64())
@@ -258,6 +286,7 @@ func (a *attempt) lingering(delay time.Duration) time.Duration {
 // record sends the outcome on its way: to the store if there is one, else straight to the queue.
 func (p *Pool) record(a *attempt, o *outcome) {
 	a.session.untrack(a)
+	p.tel.count(a.session.ctx, a.job.Queue, a.typeLabel(), o.name)
 	p.logOutcome(a, o)
 	switch {
 	case o.verdict.Action == 0 || a.session.isLost():
@@ -265,8 +294,16 @@ func (p *Pool) record(a *attempt, o *outcome) {
 	case p.store == nil || o.status.State == "":
 		a.session.settles.add(a)
 	default:
-		p.saves.add(save1{a, saveOutcome})
+		p.saves.add(saveItem{a, saveOutcome})
 	}
+}
+
+// typeLabel is the job's type if it is a registered one, so that metrics have no more types than the registry.
+func (a *attempt) typeLabel() string {
+	if a.reg.handler == nil {
+		return "unknown"
+	}
+	return a.job.Type
 }
 
 // drop forgets attempts that are somebody else's now.
@@ -298,7 +335,7 @@ func (p *Pool) logOutcome(a *attempt, o *outcome) {
 	if o.err != nil {
 		attrs = append(attrs, "error", o.err)
 	}
-	if v := (*PanicError)(nil); errors.As(o.err, &v) {
+	if v, ok := o.err.(*PanicError); ok { //nolint:errorlint // the host's own errors are not asked again
 		attrs = append(attrs, "stack", string(v.Stack))
 	}
 	p.log.Log(ctx, level, message, attrs...)

@@ -128,8 +128,8 @@ var (
 	ErrJobNotFound = errors.New("job not found")
 	// ErrCanceled is why a canceled job must not run, and the cause of the context of a handler that is stopped for it.
 	ErrCanceled = errors.New("job canceled")
-	// ErrExpired is why a job that was not started in time must not run.
-	ErrExpired = errors.New("job expired before it was started")
+	// ErrExpired is why a job whose ExpiresAt has passed must not run.
+	ErrExpired = errors.New("job expired")
 	// ErrCrashLoop is why a job that took down MaxCrashes workers must not run again.
 	ErrCrashLoop = errors.New("worker lost: the job took down as many workers as it may")
 )
@@ -216,6 +216,7 @@ type CancelMark struct {
 	Place Place // where the job is
 	Token int64 // the cancel's fencing token
 	Job   *Job  // the job; nil when the queue doesn't know it or its body cannot be decoded
+	State State // how a dead one ended, empty when that isn't known
 }
 
 // CancelWatcher is a Consumer that hears, while it holds them, of jobs that are to stop.
@@ -240,6 +241,12 @@ type Requeuer interface {
 	// Reopen moves a dead job back to its queue with the new body that job encodes to, or pushes an unknown one,
 	// with attempts and crashes 0 and the checkpoint kept. A job that waits or is held stays as it is.
 	Reopen(ctx context.Context, job *Job) error
+}
+
+// Waker is a Consumer that can hand a wake-up on: the pool calls it when it was woken and has no slot for a job.
+type Waker interface {
+	// Wake wakes one waiting worker if there is something to claim.
+	Wake(ctx context.Context) error
 }
 
 // Leaser is a Consumer that tells how long its lease is: the delay of jobs given back while their handler still runs.

@@ -22,7 +22,7 @@ type Middleware func(next Handler) Handler
 type HandlerFunc[P Payload] func(ctx context.Context, job *Job, payload P) error
 
 // Registry tells a pool which handler runs which type of job. It is filled before NewPool, which takes a copy; what is
-// wrong with it, a type registered twice say, NewPool reports.
+// wrong with it, a type registered twice say, NewPool reports. The zero value is empty and ready to use.
 type Registry struct {
 	handlers   map[string]registration
 	middleware []Middleware
@@ -35,7 +35,7 @@ type registration struct {
 }
 
 // NewRegistry returns an empty registry.
-func NewRegistry() *Registry { return &Registry{handlers: make(map[string]registration)} }
+func NewRegistry() *Registry { return &Registry{} }
 
 // Handle registers h for the jobs of P's type. P may be a struct or a pointer to one; a payload that doesn't decode
 // into it, or whose Validate method returns an error, fails the job for good. The defaults apply where neither the job
@@ -98,6 +98,9 @@ func (r *Registry) Handle(jobType string, h Handler, defaults ...JobOption) {
 	set.apply(defaults)
 	if err := checkDefaults(set); err != nil {
 		r.problems = append(r.problems, fmt.Errorf("registry: defaults for %q: %w", jobType, err))
+	}
+	if r.handlers == nil {
+		r.handlers = make(map[string]registration)
 	}
 	r.handlers[jobType] = registration{handler: h, defaults: set}
 }

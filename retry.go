@@ -107,7 +107,7 @@ func Permanent(err error) error { return mark(verbPermanent, 0, err) }
 // nil; a negative d means at once.
 func RetryAfter(d time.Duration, err error) error { return mark(verbRetryAfter, max(d, 0), err) }
 
-// Snooze puts the job off by d without counting an attempt: "not yet". A negative d means at once.
+// Snooze puts the job off by d, at least 100 ms, without counting an attempt: "not yet".
 func Snooze(d time.Duration) error { return &verbError{verb: verbSnooze, delay: max(d, 0)} }
 
 // Cancel ends the job as canceled, with err as the reason. A nil error stays nil.

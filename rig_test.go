@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/workertest"
@@ -106,3 +107,6 @@ func (r *rig) toldStates(id string) (states []worker.State) {
 }
 
 func withoutStore(c *worker.Config) { c.StatusStore = nil }
+
+// nilProvider is a telemetry provider that only a nil pointer of is used.
+type nilProvider struct{ trace.TracerProvider }

@@ -10,8 +10,8 @@ const (
 	maxSaveWait  = 5 * time.Second // a claimed job that isn't recorded as running by then goes back
 )
 
-// save1 is one status on its way to the store. What it says is made when its batch leaves.
-type save1 struct {
+// saveItem is one status on its way to the store. What it says is made when its batch leaves.
+type saveItem struct {
 	a    *attempt
 	kind saveKind
 }
@@ -26,7 +26,7 @@ const (
 
 // saveBatch records a batch of statuses, tries again while the store is in trouble, and sees that every attempt goes
 // on: what runs is started, what ended is settled, what was saved is announced.
-func (p *Pool) saveBatch(batch []save1) {
+func (p *Pool) saveBatch(batch []saveItem) {
 	items, statuses := p.statuses(batch)
 	for try := 1; len(items) > 0; try++ {
 		saved, err := p.callStore(statuses)
@@ -35,13 +35,9 @@ func (p *Pool) saveBatch(batch []save1) {
 			p.storeUp()
 			p.saved(items, statuses, saved)
 			return
-		case IsPermanent(err) && len(items) > 1:
-			half := len(items) / 2
-			p.saveBatch(items[:half])
-			p.saveBatch(items[half:])
-			return
-		case IsPermanent(err):
-			p.refused(items[0], statuses[0], err)
+		case IsPermanent(err): // the store works; one status is at fault
+			p.storeUp()
+			p.halve(items, statuses, err)
 			return
 		}
 		p.storeDown(err)
@@ -52,12 +48,27 @@ func (p *Pool) saveBatch(batch []save1) {
 		p.giveBackUnrecorded()
 		items, statuses = p.statuses(p.withoutStale(items))
 	}
+	// Nothing is left to try the store with, so whatever is claimed next does.
+	if p.storeFails.up.Load() {
+		p.slots.unblock(blockStore)
+	}
+}
+
+// halve finds the status that the store refuses.
+func (p *Pool) halve(items []saveItem, statuses []Status, err error) {
+	if len(items) == 1 {
+		p.refused(items[0], statuses[0], err)
+		return
+	}
+	half := len(items) / 2
+	p.saveBatch(items[:half])
+	p.saveBatch(items[half:])
 }
 
 // statuses makes what is to be saved, and lets go of what has nothing to say any more. Progress keeps its place only
 // while its attempt runs; an attempt whose lease was lost says nothing.
-func (p *Pool) statuses(batch []save1) (items []save1, statuses []Status) {
-	items = make([]save1, 0, len(batch))
+func (p *Pool) statuses(batch []saveItem) (items []saveItem, statuses []Status) {
+	items = make([]saveItem, 0, len(batch))
 	statuses = make([]Status, 0, len(batch))
 	for _, it := range batch {
 		if it.a.session.isLost() {
@@ -73,19 +84,23 @@ func (p *Pool) statuses(batch []save1) (items []save1, statuses []Status) {
 		case saveOutcome:
 			st = it.a.outcome.status
 		}
-		if ok {
-			items, statuses = append(items, it), append(statuses, st)
+		if !ok {
+			p.forget(it)
+			continue
 		}
+		items, statuses = append(items, it), append(statuses, st)
 	}
 	return items, statuses
 }
 
 // forget drops an item whose attempt the queue took away, or that the pool has no more time for.
-func (p *Pool) forget(it save1) {
+func (p *Pool) forget(it saveItem) {
 	switch it.kind {
 	case saveRunning:
 		p.drop(1)
 		it.a.begun <- false
+	case saveProgress:
+		it.a.progressSaved()
 	case saveOutcome:
 		p.drop(1)
 	}
@@ -112,7 +127,7 @@ func (p *Pool) storeUp() {
 }
 
 // saved sends each attempt on by the store's answer.
-func (p *Pool) saved(items []save1, statuses []Status, saved []Saved) {
+func (p *Pool) saved(items []saveItem, statuses []Status, saved []Saved) {
 	settle := make([]*attempt, 0, len(items))
 	tell := make([]Status, 0, len(items))
 	for i, it := range items {
@@ -135,8 +150,11 @@ func (p *Pool) saved(items []save1, statuses []Status, saved []Saved) {
 			o.verdict, tell = overruled(it.a, saved[i], tell)
 			p.record(it.a, o)
 			it.a.begun <- false
-		case !ok && saved[i].Current == StateCanceled:
-			it.a.cancel(ErrCanceled)
+		default:
+			if !ok && saved[i].Current == StateCanceled {
+				it.a.revoke(ErrCanceled)
+			}
+			it.a.progressSaved()
 		}
 	}
 	p.notes.announce(tell...)
@@ -146,7 +164,7 @@ func (p *Pool) saved(items []save1, statuses []Status, saved []Saved) {
 // overruled is the verdict on a job whose status the store did not take: it ends as the store has it, or, when
 // something later has written, its claim is given up. Its row is announced again, as its writer may have died first.
 func overruled(a *attempt, answer Saved, tell []Status) (Verdict, []Status) {
-	if answer.Current.Final() && answer.Row != nil {
+	if answer.Current.Final() && answer.Row != nil && answer.Row.JobID == a.job.ID {
 		tell = append(tell, *answer.Row)
 	}
 	v := Verdict{Job: a.job}
@@ -179,11 +197,13 @@ func settleAll(attempts []*attempt) {
 // refused deals with one status whose data the store cannot take. A running one is skipped and the job runs; an
 // outcome is tried once more without the texts and the result, with the refusal as its error; when that fails, too,
 // the job is buried.
-func (p *Pool) refused(it save1, st Status, err error) {
+func (p *Pool) refused(it saveItem, st Status, err error) {
 	p.log.Error("the status store refuses a status", "job", st.JobID, "type", st.Type, "state", st.State, "error", err)
 	switch it.kind {
 	case saveRunning:
 		it.a.begun <- true
+	case saveProgress:
+		it.a.progressSaved()
 	case saveOutcome:
 		o := &it.a.outcome
 		if o.stripped {
@@ -193,7 +213,7 @@ func (p *Pool) refused(it save1, st Status, err error) {
 		o.stripped = true
 		o.status.Result, o.status.Message = nil, ""
 		o.status.Error = cleanText("the status store refused the status: " + err.Error())
-		p.saveBatch([]save1{it})
+		p.saveBatch([]saveItem{it})
 	}
 }
 
@@ -209,10 +229,10 @@ func (p *Pool) buryRefused(a *attempt, st Status) {
 }
 
 // withoutStale gives back the jobs of a failing batch that have waited too long to be recorded as running.
-func (p *Pool) withoutStale(items []save1) []save1 {
+func (p *Pool) withoutStale(items []saveItem) []saveItem {
 	kept := items[:0]
 	for _, it := range items {
-		if it.kind == saveRunning && (time.Since(it.a.started) >= maxSaveWait || it.a.session.ctx.Err() != nil) {
+		if it.stale() {
 			p.giveBackUnstarted(it.a)
 			continue
 		}
@@ -223,11 +243,14 @@ func (p *Pool) withoutStale(items []save1) []save1 {
 
 // giveBackUnrecorded does the same for those that wait behind the batch.
 func (p *Pool) giveBackUnrecorded() {
-	for _, it := range p.saves.take(func(it save1) bool {
-		return it.kind == saveRunning && (time.Since(it.a.started) >= maxSaveWait || it.a.session.ctx.Err() != nil)
-	}) {
+	for _, it := range p.saves.take(saveItem.stale) {
 		p.giveBackUnstarted(it.a)
 	}
+}
+
+// stale reports whether a job has waited too long to be recorded as running, or need not be any more.
+func (it saveItem) stale() bool {
+	return it.kind == saveRunning && (time.Since(it.a.started) >= maxSaveWait || it.a.session.ctx.Err() != nil)
 }
 
 func (p *Pool) giveBackUnstarted(a *attempt) {
@@ -237,7 +260,7 @@ func (p *Pool) giveBackUnstarted(a *attempt) {
 
 // unsaved lets go of what could not be saved before the pool's time was up: unsettled, it is given back when the
 // session closes.
-func (p *Pool) unsaved(items []save1) {
+func (p *Pool) unsaved(items []saveItem) {
 	for _, it := range items {
 		p.forget(it)
 	}

@@ -11,9 +11,11 @@ import (
 
 const (
 	pollInterval = 2 * time.Second  // an idle queue is looked at this often, should every wake-up be lost
-	startTimeout = 5 * time.Second  // of opening all sessions
+	openTimeout  = 4 * time.Second  // of opening the sessions
 	queueTimeout = 5 * time.Second  // of one settlement
 	defaultLease = 10 * time.Second // of a queue that doesn't tell its own
+
+	releaseTimeout = time.Second // of closing sessions that hold nothing
 )
 
 // feed brings one queue's jobs into the pool. It lives as long as the pool; its sessions come and go.
@@ -22,9 +24,9 @@ type feed struct {
 	queue    string
 	spanName string
 	share    *share
-	session  atomic.Pointer[session]
 	minToken atomic.Int64 // the highest token met in a status
 	claims   flag         // claiming fails
+	waits    flag         // waiting fails
 	settles  flag         // settling fails
 }
 
@@ -33,7 +35,9 @@ type session struct {
 	feed         *feed
 	consumer     Consumer
 	checkpointer Checkpointer // nil if the consumer isn't one
+	waker        Waker        // nil if the consumer isn't one
 	lease        time.Duration
+	opened       time.Time
 	settles      *lane[*attempt]
 
 	ctx        context.Context // of the handlers; its cause says why they are stopped
@@ -42,31 +46,40 @@ type session struct {
 	stopClaims context.CancelFunc
 	gone       atomic.Bool
 
-	mu      sync.Mutex
-	running map[string]*attempt
+	mu   sync.Mutex
+	held map[int64]*attempt // by token, from claim to outcome
 }
 
 // open opens a session.
 func (f *feed) open(ctx context.Context) (*session, error) {
-	consumer, err := f.pool.consume(ctx, f.queue)
+	consumer, err := f.consume(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("consume queue %q: %w", f.queue, err)
 	}
-	s := &session{feed: f, consumer: consumer, lease: defaultLease, running: make(map[string]*attempt)}
+	s := &session{feed: f, consumer: consumer, lease: defaultLease, opened: time.Now(), held: make(map[int64]*attempt)}
 	s.checkpointer, _ = consumer.(Checkpointer)
+	s.waker, _ = consumer.(Waker)
 	if l, ok := consumer.(Leaser); ok {
 		s.lease = l.Lease()
 	}
 	s.settles = newLane(s.settle, 0)
 	s.ctx, s.cancel = context.WithCancelCause(f.pool.jobsCtx)
 	s.claims, s.stopClaims = context.WithCancel(f.pool.claimCtx)
-	f.session.Store(s)
-	if f.pool.claimCtx.Err() != nil { // Stop may have closed the sessions before there was this one
-		s.release()
+	if !f.pool.addSession(s) {
+		releaseAll([]*session{s})
 		return nil, ErrPoolStopped
 	}
 	f.pool.watchers.Go(s.watch)
 	return s, nil
+}
+
+func (f *feed) consume(ctx context.Context) (c Consumer, err error) {
+	defer catch(&err)
+	c, err = f.pool.client.queue.Consume(ctx, f.queue, ConsumeOptions{MaxCrashes: f.pool.cfg.MaxCrashes})
+	if err == nil && isNil(c) {
+		err = errors.New("the queue returned no consumer")
+	}
+	return c, err
 }
 
 // run serves session after session until the pool stops claiming.
@@ -78,11 +91,15 @@ func (f *feed) run(s *session) {
 				return
 			}
 			f.pool.log.Error("the lease was lost: its jobs are stopped, a new session begins", "queue", f.queue)
-			s.release()
-			try = 1
+			releaseAll([]*session{s})
+			if time.Since(s.opened) > s.lease {
+				try = 1
+			} else if !f.pool.pauseClaims(backoff(try)) { // sessions that don't last are no reason to hurry
+				return
+			}
 		}
 		var err error
-		ctx, cancel := context.WithTimeout(f.pool.claimCtx, startTimeout)
+		ctx, cancel := context.WithTimeout(f.pool.claimCtx, openTimeout)
 		s, err = f.open(ctx)
 		cancel()
 		if err != nil {
@@ -96,41 +113,85 @@ func (f *feed) run(s *session) {
 
 // serve claims and hands on until the session is lost or the pool stops claiming.
 func (f *feed) serve(s *session) {
-	for try := 1; ; {
-		n := f.pool.slots.acquire(s.claims, f.share)
+	claims, waits := 1, 1 // tries
+	var woken func()
+	for {
+		n := f.pool.slots.acquire(s.claims, f.share, woken)
+		woken = nil
 		if n == 0 {
 			return
 		}
 		got, err := f.claim(s, n)
 		switch {
 		case errors.Is(err, ErrLeaseLost):
+			f.pool.slots.leave(f.share)
 			s.lose()
 			return
 		case err != nil:
 			f.trouble(&f.claims, "nothing can be claimed from the queue", err)
 			f.pool.slots.leave(f.share)
-			if !f.pool.pauseClaims(backoff(try)) {
+			if !f.pool.pauseClaims(backoff(claims)) {
 				return
 			}
-			try++
+			claims++
 			continue
 		}
 		f.fine(&f.claims, "the queue's jobs can be claimed again")
-		try = 1
-		if got == 0 {
-			_, _ = s.consumer.Claim(s.claims, ClaimOptions{Wait: pollInterval}) // the next claim tells of trouble
+		claims = 1
+		if got > 0 {
+			continue
+		}
+		woken = s.passWake
+		if waits, err = f.wait(s, waits); err != nil {
+			return
 		}
 	}
 }
 
+// wait returns when there may be something to claim, and how often it has failed in a row, plus 1. Where waiting fails
+// though claiming works, the queue is polled.
+func (f *feed) wait(s *session, try int) (int, error) {
+	_, err := s.callClaim(ClaimOptions{Wait: pollInterval})
+	switch {
+	case err == nil:
+		f.fine(&f.waits, "the queue wakes workers again")
+		return 1, nil
+	case s.claims.Err() != nil:
+		return try, s.claims.Err()
+	case errors.Is(err, ErrLeaseLost):
+		return try, nil // the next claim says so, too
+	}
+	f.trouble(&f.waits, "waiting for jobs fails: the queue is polled", err)
+	if !f.pool.pauseClaims(min(backoff(try), pollInterval)) {
+		return try, f.pool.claimCtx.Err()
+	}
+	return try + 1, nil
+}
+
 func (f *feed) claim(s *session, n int) (int, error) {
 	began := time.Now()
-	jobs, err := s.consumer.Claim(s.claims, ClaimOptions{Limit: n, MinToken: f.minToken.Load()})
-	for _, a := range f.pool.slots.claimed(f.share, n, f.pool.attempts(s, jobs), time.Since(began)) {
+	jobs, err := s.callClaim(ClaimOptions{Limit: n, MinToken: f.minToken.Load()})
+	attempts := f.pool.attempts(s, jobs)
+	for _, a := range f.pool.slots.claimed(f.share, n, attempts, time.Since(began)) {
 		f.pool.spawn(a)
 	}
 	f.pool.watchReady()
-	return len(jobs), err
+	return len(attempts), err
+}
+
+func (s *session) callClaim(opts ClaimOptions) (jobs []*Job, err error) {
+	defer catch(&err)
+	return s.consumer.Claim(s.claims, opts)
+}
+
+// passWake hands a wake-up on that the pool has no slot for.
+func (s *session) passWake() {
+	if s.waker == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.claims, queueTimeout)
+	defer cancel()
+	_ = s.waker.Wake(ctx) // when it fails, others look for themselves soon
 }
 
 // trouble tells of a failure that goes on once, when it begins, and fine when it is over.
@@ -146,34 +207,30 @@ func (f *feed) fine(since *flag, message string) {
 	}
 }
 
-// watch stops attempts that the queue takes away, one or all, until the session is released.
+// watch stops attempts that the queue takes away, one or all, until the pool's end.
 func (s *session) watch() {
 	var revoked <-chan Revocation
 	if w, ok := s.consumer.(CancelWatcher); ok {
 		revoked = w.Revoked()
 	}
+	over := s.claims.Done()
 	for {
 		select {
 		case <-s.consumer.Lost():
 			s.lose()
 			return
-		case r := <-revoked:
-			s.revoke(r)
-		case <-s.feed.pool.hardCtx.Done():
-			return
-		case <-s.ctx.Done():
+		case <-over:
 			if s.isLost() {
 				return
 			}
-			select { // stopping: handlers may still be revoked until all is settled
-			case r := <-revoked:
-				s.revoke(r)
-			case <-s.consumer.Lost():
-				s.lose()
-				return
-			case <-s.feed.pool.hardCtx.Done():
-				return
+			over = nil // the pool stops: handlers may be revoked until all is settled
+		case r, open := <-revoked:
+			if !open {
+				revoked = nil
 			}
+			s.revoke(r)
+		case <-s.feed.pool.hardCtx.Done():
+			return
 		}
 	}
 }
@@ -188,34 +245,37 @@ func (s *session) lose() {
 
 func (s *session) isLost() bool { return s.gone.Load() }
 
-// release closes a lost session's consumer, which holds nothing any more.
-func (s *session) release() {
-	ctx, cancel := context.WithTimeout(s.feed.pool.hardCtx, queueTimeout)
-	defer cancel()
-	_ = s.consumer.Close(ctx) // it is lost: what Close could say is known
+// release closes a session that holds nothing.
+func (s *session) release(ctx context.Context) { _ = s.callClose(ctx) } // lost or empty: nothing depends on it
+
+func (s *session) callClose(ctx context.Context) (err error) {
+	defer catch(&err)
+	return s.consumer.Close(ctx)
 }
 
 func (s *session) revoke(r Revocation) {
 	s.mu.Lock()
-	a := s.running[r.ID]
+	a := s.held[r.Token]
 	s.mu.Unlock()
-	if a != nil && a.job.Token == r.Token {
-		a.cancel(r.Cause)
+	if a != nil && a.job.ID == r.ID {
+		a.revoke(r.Cause)
 	}
 }
 
-// track makes an attempt whose handler runs known to revoke and to the janitor.
-func (s *session) track(a *attempt) {
+// track makes claimed jobs known to revoke and to the janitor, until untrack.
+func (s *session) track(attempts []*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running[a.job.ID] = a
+	for _, a := range attempts {
+		s.held[a.job.Token] = a
+	}
 }
 
 func (s *session) untrack(a *attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running[a.job.ID] == a {
-		delete(s.running, a.job.ID)
+	if s.held[a.job.Token] == a {
+		delete(s.held, a.job.Token)
 	}
 }
 
@@ -223,19 +283,18 @@ func (s *session) untrack(a *attempt) {
 func (s *session) overdue(now time.Time, grace time.Duration) (late []*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.running {
-		switch {
-		case a.ctx.Err() == nil:
-		case a.canceled.IsZero():
-			a.canceled = now
-			if grace <= 0 {
-				late = append(late, a)
-			}
-		case now.Sub(a.canceled) >= grace:
+	for _, a := range s.held {
+		if a.overdue(now, grace) {
 			late = append(late, a)
 		}
 	}
 	return late
+}
+
+func (s *session) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held) == 0
 }
 
 func (s *session) checkpoint(ctx context.Context, job *Job, data []byte) error {
@@ -284,7 +343,8 @@ func (s *session) settle(batch []*attempt) {
 	}
 }
 
-func (s *session) callSettle(verdicts []Verdict) error {
+func (s *session) callSettle(verdicts []Verdict) (err error) {
+	defer catch(&err)
 	ctx, cancel := context.WithTimeout(s.feed.pool.hardCtx, queueTimeout)
 	defer cancel()
 	return s.consumer.Settle(ctx, verdicts...)

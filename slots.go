@@ -28,6 +28,7 @@ type slots struct {
 	solitary bool       // one of them is running
 	blocked  block
 	unsaved  int           // finished, not settled
+	pass     float64       // what the queue served last had paid: the line's virtual time
 	claim    time.Duration // moving average of a claim's round trip
 	occupied time.Duration // moving average of how long a job holds its slot
 }
@@ -62,11 +63,16 @@ func (s *slots) addShare(weight, limit int) *share {
 	return sh
 }
 
-// acquire waits until the queue may claim something and returns how many jobs; 0 when ctx has ended.
-func (s *slots) acquire(ctx context.Context, sh *share) int {
+// acquire waits until the queue may claim something and returns how many jobs; 0 when ctx has ended. It calls full
+// before it waits, if that is set.
+func (s *slots) acquire(ctx context.Context, sh *share, full func()) int {
 	for ctx.Err() == nil {
 		if n := s.take(sh); n > 0 {
 			return n
+		}
+		if full != nil {
+			full()
+			full = nil
 		}
 		select {
 		case <-sh.wake:
@@ -82,7 +88,7 @@ func (s *slots) take(sh *share) int {
 	defer s.mu.Unlock()
 	if !sh.active {
 		sh.active = true
-		sh.paid = max(sh.paid, s.leastPaid(sh))
+		sh.paid = max(sh.paid, s.pass) // a queue that was idle doesn't catch up
 	}
 	s.assign()
 	if s.halted() {
@@ -92,18 +98,6 @@ func (s *slots) take(sh *share) int {
 	sh.granted -= n
 	sh.claiming += n
 	return n
-}
-
-// leastPaid is what the poorest other queue has paid: a queue that was idle doesn't catch up.
-func (s *slots) leastPaid(but *share) float64 {
-	least := but.paid
-	first := true
-	for _, sh := range s.shares {
-		if sh != but && sh.active && (first || sh.paid < least) {
-			least, first = sh.paid, false
-		}
-	}
-	return least
 }
 
 // leave says that the queue wants nothing now.
@@ -162,6 +156,7 @@ func (s *slots) assign() {
 		if sh == nil {
 			return
 		}
+		s.pass = max(s.pass, sh.paid)
 		sh.granted++
 		sh.paid += 1 / float64(sh.weight)
 		sh.signal()
@@ -287,6 +282,13 @@ func (s *slots) withdraw(match func(*attempt) bool) (gone []*attempt) {
 	s.ready, s.alone = sift(s.ready), sift(s.alone)
 	s.assign()
 	return gone
+}
+
+// slowDown says that jobs claimed ahead did not find a slot in time: what the averages say is too fast.
+func (s *slots) slowDown() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.occupied = max(s.occupied, time.Duration(s.size)*maxAheadWait)
 }
 
 // waiting reports whether claimed jobs wait for a slot.

@@ -139,6 +139,7 @@ type Getter interface {
 // Notifier tells users what became of their jobs. It is called with statuses that were saved, from one goroutine at a
 // time, in order for each job; it may be slow or fail without harm to jobs.
 type Notifier interface {
+	// Notify tells of the statuses. The slice is the caller's again when it returns.
 	Notify(ctx context.Context, statuses ...Status) error
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,6 +22,13 @@ func (p *Pool) Stop(ctx context.Context) error {
 	switch before {
 	case poolNew:
 		close(p.done)
+		return nil
+	case poolStarting:
+		p.abortStart()
+		close(p.done)
+		if !await(ctx, func() { <-p.started }) {
+			return fmt.Errorf("stop pool: it is still starting: %w", ctx.Err())
+		}
 		return nil
 	case poolRunning:
 		p.stopErr = p.stop(ctx)
@@ -52,6 +60,15 @@ func (p *Pool) plan(ctx context.Context, now time.Time) deadlines {
 	return d
 }
 
+// hurry is the plan when ctx is over before the drain: canceled, or expired at the call. Then it is one second.
+func (p *Pool) hurry(ctx context.Context, now time.Time) deadlines {
+	end := now.Add(p.cfg.CancelGrace)
+	if limit, ok := ctx.Deadline(); ok && limit.Before(end) {
+		end = now.Add(max(limit.Sub(now), min(p.cfg.CancelGrace, time.Second)))
+	}
+	return deadlines{abandon: now.Add(end.Sub(now) * 3 / 4), end: end}
+}
+
 func (p *Pool) stop(ctx context.Context) error {
 	plan := p.plan(ctx, time.Now())
 	p.slots.block(blockStopping)
@@ -60,9 +77,8 @@ func (p *Pool) stop(ctx context.Context) error {
 	defer cancel()
 	await(drain, p.feeding.Wait)
 	p.giveBackReady(func(*attempt) bool { return true })
-	if !await(drain, p.crew.wait) && ctx.Err() != nil { // ctx was canceled: its deadline doesn't matter any more
-		plan = deadlines{end: time.Now().Add(p.cfg.CancelGrace)}
-		plan.abandon = time.Now().Add(p.cfg.CancelGrace * 3 / 4)
+	if !await(drain, p.crew.wait) && ctx.Err() != nil {
+		plan = p.hurry(ctx, time.Now())
 	}
 	p.stopJobs(ErrShutdown)
 	late := p.abandonAfter(plan.abandon)
@@ -76,14 +92,36 @@ func (p *Pool) abandonAfter(deadline time.Time) (late int) {
 	if await(ctx, p.crew.wait) {
 		return 0
 	}
-	for _, f := range p.feeds {
-		if s := f.session.Load(); s != nil {
-			for _, a := range s.overdue(time.Now(), 0) {
-				if p.abandon(a) {
-					late++
-				}
-			}
+	for _, a := range p.overdue(time.Now(), 0) {
+		if p.abandon(a) {
+			late++
 		}
+	}
+	return late
+}
+
+// addSession keeps a session for Stop and the janitor; false when Stop has begun.
+func (p *Pool) addSession(s *session) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == poolStopping {
+		return false
+	}
+	p.sessions = append(p.sessions, s)
+	return true
+}
+
+// allSessions returns the open sessions, and lost ones whose handlers still run.
+func (p *Pool) allSessions() []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sessions = slices.DeleteFunc(p.sessions, func(s *session) bool { return s.isLost() && s.empty() })
+	return slices.Clone(p.sessions)
+}
+
+func (p *Pool) overdue(now time.Time, grace time.Duration) (late []*attempt) {
+	for _, s := range p.allSessions() {
+		late = append(late, s.overdue(now, grace)...)
 	}
 	return late
 }
@@ -117,30 +155,31 @@ func (p *Pool) flush(ctx context.Context, limit time.Duration) {
 	defer cancel()
 	await(ctx, p.crew.wait)
 	await(ctx, p.saves.wait)
-	for _, f := range p.feeds {
-		if s := f.session.Load(); s != nil {
-			await(ctx, s.settles.wait)
-		}
+	for _, s := range p.allSessions() {
+		await(ctx, s.settles.wait)
 	}
 }
 
 func (p *Pool) closeSessions(ctx context.Context) (problems []error) {
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for _, f := range p.feeds {
-		s := f.session.Load()
-		if s == nil || s.isLost() {
-			continue
-		}
-		all.Go(func() {
-			if err := s.consumer.Close(ctx); err != nil && !s.isLost() {
-				mu.Lock()
-				defer mu.Unlock()
-				problems = append(problems, fmt.Errorf("close session on %q: %w", f.queue, err))
+	open := slices.DeleteFunc(p.allSessions(), (*session).isLost)
+	results := make(chan error, len(open))
+	for _, s := range open {
+		go func() {
+			err := s.callClose(ctx)
+			if err != nil {
+				err = fmt.Errorf("close session on %q: %w", s.feed.queue, err)
 			}
-		})
+			results <- err
+		}()
 	}
-	all.Wait()
+	for range open {
+		select {
+		case err := <-results:
+			problems = append(problems, err)
+		case <-ctx.Done():
+			return append(problems, fmt.Errorf("close sessions: %w", ctx.Err()))
+		}
+	}
 	return problems
 }
 
@@ -153,12 +192,8 @@ func (p *Pool) janitor() {
 		case <-p.jobsCtx.Done(): // Stop sees to the rest
 			return
 		case now := <-ticker.C:
-			for _, f := range p.feeds {
-				if s := f.session.Load(); s != nil {
-					for _, a := range s.overdue(now, p.cfg.CancelGrace) {
-						p.abandon(a)
-					}
-				}
+			for _, a := range p.overdue(now, p.cfg.CancelGrace) {
+				p.abandon(a)
 			}
 		}
 	}
@@ -177,10 +212,7 @@ func (p *Pool) abandon(a *attempt) bool {
 		p.slots.block(blockAbandoned)
 	}
 	p.mu.Unlock()
-	err := fmt.Errorf("%w: %w", context.Cause(a.ctx), ErrAbandoned)
-	o := p.judge(a, err)
-	p.tel.count(a.ctx, a.job, o.name)
-	p.record(a, o)
+	p.conclude(a, fmt.Errorf("%w: %w", context.Cause(a.ctx), ErrAbandoned))
 	if next := p.next(a); next != nil {
 		p.spawn(next)
 	}
@@ -213,7 +245,8 @@ func await(ctx context.Context, wait func()) bool {
 	}
 }
 
-// crew counts the goroutines that own a slot.
+// crew counts the goroutines that own a slot. It is no sync.WaitGroup, as one that an abandoned handler keeps is counted
+// out by somebody else, and new ones come while Stop waits.
 type crew struct {
 	mu    sync.Mutex
 	n     int
@@ -256,7 +289,7 @@ func (s *seldom) allow(what string) bool {
 	if time.Since(s.last[what]) < time.Minute {
 		return false
 	}
-	if s.last == nil {
+	if s.last == nil || len(s.last) >= 1000 { // what comes from outside may not grow it for ever
 		s.last = make(map[string]time.Time)
 	}
 	s.last[what] = time.Now()

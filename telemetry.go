@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -101,9 +103,24 @@ func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context
 		}
 	}
 	for _, job := range jobs {
-		t.propagator.Inject(ctx, jobCarrier{job})
+		t.inject(ctx, job)
 	}
 	return ctx, span
+}
+
+// inject adds the trace context and baggage to the job's headers, in a map of the job's own. Baggage that doesn't fit
+// beside the host's headers is left out, and then the trace context.
+func (t *telemetry) inject(ctx context.Context, job *Job) {
+	host := job.Headers
+	job.Headers = maps.Clone(host)
+	t.propagator.Inject(ctx, jobCarrier{job})
+	if job.checkHeaders() == nil {
+		return
+	}
+	delete(job.Headers, "baggage")
+	if job.checkHeaders() != nil {
+		job.Headers = host
+	}
 }
 
 // finishSend closes it.
@@ -111,9 +128,13 @@ func (t *telemetry) finishSend(ctx context.Context, span trace.Span, jobs []*Job
 	if err != nil {
 		span.RecordError(err)
 		span.SetStatus(codes.Error, "enqueue failed")
-	} else if t.sent.Enabled(ctx) {
+	}
+	var failed *EnqueueError
+	if partly := errors.As(err, &failed); t.sent.Enabled(ctx) && (err == nil || partly) {
 		for _, job := range jobs {
-			t.sent.Add(ctx, 1, t.set(job.Queue, job.Type, ""))
+			if !partly || failed.Failed[job.ID] == nil {
+				t.sent.Add(ctx, 1, t.set(job.Queue, job.Type, ""))
+			}
 		}
 	}
 	span.End()
@@ -153,13 +174,12 @@ func (t *telemetry) finishProcess(ctx context.Context, span trace.Span, job *Job
 	if t.duration.Enabled(ctx) {
 		t.duration.Record(ctx, took.Seconds(), t.set(job.Queue, job.Type, o.name))
 	}
-	t.count(ctx, job, o.name)
 }
 
 // count counts one attempt that ended, also one that never ran.
-func (t *telemetry) count(ctx context.Context, job *Job, outcome string) {
+func (t *telemetry) count(ctx context.Context, queue, jobType, outcome string) {
 	if t.finished.Enabled(ctx) {
-		t.finished.Add(ctx, 1, t.set(job.Queue, job.Type, outcome))
+		t.finished.Add(ctx, 1, t.set(queue, jobType, outcome))
 	}
 }
 

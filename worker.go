@@ -20,7 +20,7 @@ type Config struct {
 	Registry *Registry
 	// Queues are the queues to serve. Nil means {"default": {}}.
 	Queues map[string]QueueConfig
-	// Concurrency is how many handlers run at once. Zero means GOMAXPROCS.
+	// Concurrency is how many handlers run at once, at most 100,000. Zero means GOMAXPROCS.
 	Concurrency int
 	// Retry applies where neither the job nor its handler says anything. Zero fields mean DefaultRetry.
 	Retry RetryPolicy
@@ -62,7 +62,7 @@ type Pool struct {
 	handlers map[string]registration
 	slots    *slots
 	feeds    []*feed
-	saves    *lane[save1]
+	saves    *lane[saveItem]
 	crew     crew
 	seldom   seldom
 
@@ -78,18 +78,24 @@ type Pool struct {
 	feeding  sync.WaitGroup
 	watchers sync.WaitGroup
 
-	mu        sync.Mutex
-	state     poolState
-	abandoned int // handlers that still run though they were given up
-	staleAt   *time.Timer
-	done      chan struct{} // closed when Stop has ended
-	stopErr   error
+	mu         sync.Mutex
+	state      poolState
+	abortStart context.CancelFunc
+	started    chan struct{} // closed when Start has ended
+	sessions   []*session    // the open ones, and lost ones whose handlers still run
+	abandoned  int           // handlers that still run though they were given up
+	staleAt    *time.Timer
+	done       chan struct{} // closed when Stop has ended
+	stopErr    error
 }
+
+const maxConcurrency = 100_000
 
 type poolState int
 
 const (
 	poolNew poolState = iota
+	poolStarting
 	poolRunning
 	poolStopping
 )
@@ -134,8 +140,8 @@ func (c *Config) problems() (problems []error) {
 			add("Queues: queue %q has weight %d and concurrency %d: neither may be negative", name, q.Weight, q.Concurrency)
 		}
 	}
-	if c.Concurrency < 0 {
-		add("Concurrency is %d: it must not be negative", c.Concurrency)
+	if c.Concurrency < 0 || c.Concurrency > maxConcurrency {
+		add("Concurrency is %d: it must lie between 0 and %d", c.Concurrency, maxConcurrency)
 	}
 	if c.MaxCrashes < 0 {
 		add("MaxCrashes is %d: it must not be negative", c.MaxCrashes)
@@ -192,58 +198,94 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // Start opens a session on every queue and begins to claim. It returns when all are open, or with an error, within 5
 // seconds, when one cannot be; then nothing runs and Start may be called again. ctx bounds the start only, and gives
-// its values to handlers. A second Start answers ErrPoolStarted, one after Stop ErrPoolStopped.
+// its values to handlers. A second Start answers ErrPoolStarted, one after Stop, or cut short by it, ErrPoolStopped.
 func (p *Pool) Start(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch p.state {
-	case poolRunning:
-		return ErrPoolStarted
-	case poolStopping:
-		return ErrPoolStopped
-	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start pool: %w", err)
 	}
-	base := context.WithoutCancel(ctx)
-	p.claimCtx, p.stopClaims = context.WithCancel(base)
-	p.jobsCtx, p.stopJobs = context.WithCancelCause(base)
-	p.hardCtx, p.stopHard = context.WithCancel(base)
-	sessions, err := p.openAll(ctx)
+	opening, err := p.beginStart(ctx)
 	if err != nil {
-		p.end()
-		p.watchers.Wait()
-		return fmt.Errorf("start pool: %w", err)
+		return err
+	}
+	sessions, err := p.openAll(opening)
+	p.abortStart()
+	if err == nil && p.becomeRunning(sessions) {
+		return nil
+	}
+	p.end()
+	releaseAll(sessions)
+	p.watchers.Wait()
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer close(p.started)
+	p.sessions = nil
+	if p.state == poolStopping {
+		return ErrPoolStopped
+	}
+	p.state = poolNew
+	return fmt.Errorf("start pool: %w", err)
+}
+
+// becomeRunning starts the goroutines, unless Stop came first.
+func (p *Pool) becomeRunning(sessions []*session) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != poolStarting {
+		return false
 	}
 	p.state = poolRunning
+	close(p.started)
 	for i, f := range p.feeds {
 		p.feeding.Go(func() { f.run(sessions[i]) })
 	}
 	p.watchers.Go(p.janitor)
-	return nil
+	return true
 }
 
-// openAll opens every session, or none.
+// beginStart makes the pool's contexts, and the one that bounds the start.
+func (p *Pool) beginStart(ctx context.Context) (context.Context, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.state {
+	case poolStarting, poolRunning:
+		return nil, ErrPoolStarted
+	case poolStopping:
+		return nil, ErrPoolStopped
+	}
+	p.state = poolStarting
+	base := context.WithoutCancel(ctx)
+	p.claimCtx, p.stopClaims = context.WithCancel(base)
+	p.jobsCtx, p.stopJobs = context.WithCancelCause(base)
+	p.hardCtx, p.stopHard = context.WithCancel(base)
+	p.started = make(chan struct{})
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
+	p.abortStart = cancel
+	return opening, nil
+}
+
+// openAll opens every session; the ones it could open come with the error.
 func (p *Pool) openAll(ctx context.Context) ([]*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	sessions := make([]*session, 0, len(p.feeds))
 	for _, f := range p.feeds {
 		s, err := f.open(ctx)
 		if err != nil {
-			for _, s := range sessions {
-				s.release()
-			}
-			return nil, err
+			return sessions, err
 		}
 		sessions = append(sessions, s)
 	}
 	return sessions, nil
 }
 
-func (p *Pool) consume(ctx context.Context, queue string) (c Consumer, err error) {
-	defer catch(&err)
-	return p.client.queue.Consume(ctx, queue, ConsumeOptions{MaxCrashes: p.cfg.MaxCrashes})
+// releaseAll closes sessions that nothing was claimed by.
+func releaseAll(sessions []*session) {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, s := range sessions {
+		all.Go(func() { s.release(ctx) })
+	}
+	await(ctx, all.Wait)
 }
 
 func (p *Pool) end() {
@@ -255,16 +297,21 @@ func (p *Pool) end() {
 // attempts turns claimed jobs into attempts.
 func (p *Pool) attempts(s *session, jobs []*Job) []*attempt {
 	now := time.Now()
-	attempts := make([]*attempt, len(jobs))
-	for i, job := range jobs {
+	attempts := make([]*attempt, 0, len(jobs))
+	for _, job := range jobs {
+		if job == nil {
+			p.log.Error("the queue handed out a nil job", "queue", s.feed.queue)
+			continue
+		}
 		reg := p.handlers[job.Type]
 		policy := job.Retry
 		if reg.defaults != nil {
 			policy = policy.or(reg.defaults.Retry)
 		}
-		attempts[i] = &attempt{pool: p, session: s, job: job, reg: reg, policy: policy.or(p.cfg.Retry), claimed: now,
-			alone: job.Reject == nil && job.Crashes > 0 && job.Crashes >= p.cfg.MaxCrashes-1}
+		attempts = append(attempts, &attempt{pool: p, session: s, job: job, reg: reg, policy: policy.or(p.cfg.Retry),
+			claimed: now, alone: job.Reject == nil && job.Crashes > 0 && job.Crashes >= p.cfg.MaxCrashes-1})
 	}
+	s.track(attempts)
 	return attempts
 }
 
@@ -292,8 +339,8 @@ func (p *Pool) work(a *attempt) {
 // next frees the slot of an attempt that ended and returns the next one for it.
 func (p *Pool) next(a *attempt) *attempt {
 	took := time.Duration(0)
-	if !a.started.IsZero() {
-		took = time.Since(a.started)
+	if !a.started.IsZero() { // what was refused says nothing about how long jobs take
+		took = time.Since(a.entered)
 	}
 	next, more := p.slots.finish(a.session.feed.share, took)
 	for _, m := range more {
@@ -338,7 +385,9 @@ func (p *Pool) watchReady() {
 
 func (p *Pool) giveBackStale() {
 	now := time.Now()
-	p.giveBackReady(func(a *attempt) bool { return !a.alone && now.Sub(a.claimed) >= maxAheadWait })
+	if p.giveBackReady(func(a *attempt) bool { return !a.alone && now.Sub(a.claimed) >= maxAheadWait }) > 0 {
+		p.slots.slowDown()
+	}
 	p.mu.Lock()
 	p.staleAt = nil
 	p.mu.Unlock()
@@ -347,11 +396,13 @@ func (p *Pool) giveBackStale() {
 	}
 }
 
-// giveBackReady gives back unstarted jobs that match, to the head of their queues.
-func (p *Pool) giveBackReady(match func(*attempt) bool) {
-	for _, a := range p.slots.withdraw(match) {
+// giveBackReady gives back unstarted jobs that match, to the head of their queues, and returns how many.
+func (p *Pool) giveBackReady(match func(*attempt) bool) int {
+	gone := p.slots.withdraw(match)
+	for _, a := range gone {
 		p.record(a, p.putBack(a, 0))
 	}
+	return len(gone)
 }
 
 // pause waits, and reports false when the pool's time is up. The end of draining cuts one pause short.
