@@ -60,7 +60,7 @@ func TestTraceFollowsTheJobByLinks(t *testing.T) {
 			assert.Equal(t, send.SpanContext().SpanID(), s.Links()[0].SpanContext.SpanID())
 			attrs := map[string]string{}
 			for _, kv := range s.Attributes() {
-				attrs[string(kv.Key)] = kv.Value.Emit()
+				attrs[string(kv.Key)] = kv.Value.String()
 			}
 			assert.Equal(t, job.ID, attrs["messaging.message.id"])
 			assert.Equal(t, []string{"retrying", "succeeded"}[i], attrs["worker.job.outcome"])
@@ -99,9 +99,10 @@ func TestMetricsTellJobsProcessedFailedAndTheirTime(t *testing.T) {
 			case metricdata.Sum[int64]:
 				for _, p := range data.DataPoints {
 					outcome, _ := p.Attributes.Value("worker.job.outcome")
-					if m.Name == "worker.job.finished" {
+					switch m.Name {
+					case "worker.job.finished":
 						finished[outcome.AsString()] += p.Value
-					} else if m.Name == "messaging.client.sent.messages" {
+					case "messaging.client.sent.messages":
 						sent += p.Value
 					}
 				}
