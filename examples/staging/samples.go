@@ -1,0 +1,71 @@
+package main
+
+import (
+	"cmp"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/real-staging-ai/go-worker/examples/staging/localmodel"
+)
+
+// bundled are pictures of empty rooms, named for the type of room that they suit.
+//
+//go:embed rooms/*.jpg
+var bundled embed.FS
+
+// sample is a bundled picture that people can choose instead of uploading one.
+type sample struct {
+	Name     string // of its file, without the extension
+	Label    string // for people
+	File     string // below the directory of pictures
+	RoomType string // that it suits
+}
+
+// unpackSamples writes the bundled pictures below root and returns them in the order of the types of room.
+func unpackSamples(root *os.Root) ([]sample, error) {
+	if err := root.Mkdir("samples", 0o755); err != nil {
+		return nil, err
+	}
+	files, err := fs.Glob(bundled, "rooms/*.jpg")
+	if err != nil {
+		return nil, err
+	}
+	samples := make([]sample, len(files))
+	for i, file := range files {
+		samples[i] = describe(path.Base(file))
+		data, err := bundled.ReadFile(file)
+		if err == nil {
+			err = root.WriteFile(samples[i].File, data, 0o644)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("unpack %s: %w", file, err)
+		}
+	}
+	slices.SortStableFunc(samples, func(a, b sample) int { return cmp.Compare(roomRank(a), roomRank(b)) })
+	return samples, nil
+}
+
+// describe reads a file's name: living_room.jpg, say, or bedroom-2.jpg.
+func describe(file string) sample {
+	name := strings.TrimSuffix(file, ".jpg")
+	words := strings.NewReplacer("-", " ", "_", " ").Replace(name)
+	s := sample{Name: name, Label: strings.ToUpper(words[:1]) + words[1:], File: "samples/" + file}
+	s.RoomType = localmodel.RoomTypes()[0].Name
+	first, _, _ := strings.Cut(words, " ")
+	for _, room := range localmodel.RoomTypes() {
+		if strings.HasPrefix(room.Name, first) {
+			s.RoomType = room.Name
+			break
+		}
+	}
+	return s
+}
+
+func roomRank(s sample) int {
+	return slices.IndexFunc(localmodel.RoomTypes(), func(o localmodel.Option) bool { return o.Name == s.RoomType })
+}
