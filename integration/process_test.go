@@ -1,0 +1,192 @@
+package integration
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/redisqueue"
+)
+
+// workerEnv is the environment variable that makes this binary a worker: a workerConfig as JSON.
+const workerEnv = "WORKER_INTEGRATION_PROCESS"
+
+// workerConfig is what a worker process is told.
+type workerConfig struct {
+	Name        string
+	Redis       endpoint
+	History     string // directory
+	Queues      []string
+	Concurrency int
+	MaxCrashes  int
+	Lease       time.Duration
+	Drain       time.Duration
+	Stored      bool // statuses go to the ledger store; otherwise final states are announced into the history
+}
+
+// endpoint is how to reach Redis.
+type endpoint struct {
+	Addrs     []string
+	Cluster   bool
+	MasterSet string // Addrs are sentinels'
+}
+
+func (e endpoint) connect() (rueidis.Client, error) {
+	return rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: e.Addrs, DisableCache: true, ForceSingleClient: !e.Cluster && e.MasterSet == "",
+		Sentinel:           rueidis.SentinelOption{MasterSet: e.MasterSet},
+		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, RingScaleEachConn: 8,
+	})
+}
+
+// task is the payload of all jobs here.
+type task struct {
+	Do     deed   `json:"do"`
+	Millis int    `json:"ms,omitempty"`
+	Pad    string `json:"pad,omitempty"`
+}
+
+// deed is what a handler does.
+type deed string
+
+const (
+	deedSleep  deed = "sleep"  // takes Millis
+	deedHold   deed = "hold"   // lasts until the test opens the worker's gate
+	deedPoison deed = "poison" // kills its own process after Millis
+)
+
+func (task) JobType() string { return "integration:task" }
+
+// workerMain is the life of a worker process. It ends when the pool does: after SIGTERM, or when the test that owns it
+// is gone and its standard input with it.
+func workerMain(spec string) int {
+	var cfg workerConfig
+	err := json.Unmarshal([]byte(spec), &cfg)
+	if err == nil {
+		err = runWorker(cfg)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "worker process:", err)
+		return 1
+	}
+	return 0
+}
+
+func runWorker(cfg workerConfig) error {
+	scribe, err := newScribe(cfg.History, cfg.Name)
+	if err != nil {
+		return err
+	}
+	client, err := cfg.Redis.connect()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	pool, err := newPool(cfg, client, &deeds{scribe: scribe, gate: watchGate()})
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return pool.Run(ctx)
+}
+
+// watchGate returns a channel that is closed when a line comes on standard input.
+func watchGate() <-chan struct{} {
+	gate := make(chan struct{})
+	go func() {
+		in := bufio.NewScanner(os.Stdin)
+		if in.Scan() {
+			close(gate)
+		}
+		for in.Scan() { // until the owner is gone
+		}
+		os.Exit(3)
+	}()
+	return gate
+}
+
+func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, error) {
+	queue, err := redisqueue.New(client, redisqueue.Config{Lease: cfg.Lease, Logger: slog.Default()})
+	if err != nil {
+		return nil, err
+	}
+	registry := worker.NewRegistry()
+	worker.Handle(registry, d.do)
+	backend := worker.Backend{Queue: queue}
+	if cfg.Stored {
+		backend.StatusStore = newLedgerStore(client)
+	} else {
+		backend.Notifier = worker.NotifierFunc(d.hear)
+	}
+	queues := make(map[string]worker.QueueConfig)
+	for _, name := range cfg.Queues {
+		queues[name] = worker.QueueConfig{}
+	}
+	return worker.NewPool(worker.Config{
+		Backend: backend, Registry: registry, Queues: queues, Concurrency: cfg.Concurrency, MaxCrashes: cfg.MaxCrashes,
+		DrainTimeout: cfg.Drain,
+	})
+}
+
+// deeds is what the handlers of a worker process do, and what it writes about it.
+type deeds struct {
+	scribe *scribe
+	gate   <-chan struct{}
+}
+
+func (d *deeds) do(ctx context.Context, job *worker.Job, t task) error {
+	d.scribe.write(event{Op: opStart, Job: job.ID, Token: job.Token, Attempt: job.Attempt, Crashes: job.Crashes,
+		Sum: crc32.ChecksumIEEE(job.Payload)})
+	err := d.perform(ctx, t)
+	finish := event{Op: opFinish, Job: job.ID, Token: job.Token}
+	if err != nil {
+		finish.Text = err.Error()
+	}
+	d.scribe.write(finish)
+	return err
+}
+
+func (d *deeds) perform(ctx context.Context, t task) error {
+	var slept <-chan time.Time
+	gate := d.gate
+	if t.Do != deedHold {
+		gate, slept = nil, time.After(time.Duration(t.Millis)*time.Millisecond)
+	}
+	select {
+	case <-gate:
+	case <-slept:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if t.Do == deedPoison {
+		d.die()
+	}
+	return nil
+}
+
+func (d *deeds) die() {
+	d.scribe.write(event{Op: opEnd})
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// hear writes the final states that the pool announces.
+func (d *deeds) hear(_ context.Context, statuses ...worker.Status) error {
+	for _, st := range statuses {
+		if st.State.Final() {
+			d.scribe.write(event{Op: opFinal, Job: st.JobID, Token: st.Token(), Text: string(st.State)})
+		}
+	}
+	return nil
+}
