@@ -199,7 +199,7 @@ var countsTokensBySession = faultySessions("counts tokens by session", func(s *f
 
 var badAtDelay = map[string][]broken[worker.Queue]{
 	"delay": {
-		changesEnqueued("ignores delays", func(job *worker.Job) { job.Delay = 0 }),
+		changesEnqueued("ignores delays", func(job *worker.Job) { job.Delay, job.RunAt = 0, time.Time{} }),
 		changesEnqueued("counts delays in hours", func(job *worker.Job) { job.Delay *= 3600 }),
 	},
 	"run at": {
@@ -222,7 +222,7 @@ var badAtDelay = map[string][]broken[worker.Queue]{
 		}),
 	},
 	"others overtake": {
-		changesEnqueued("ignores delays", func(job *worker.Job) { job.Delay = 0 }),
+		changesEnqueued("ignores delays", func(job *worker.Job) { job.Delay, job.RunAt = 0, time.Time{} }),
 		changesEnqueued("schedules everything", func(job *worker.Job) { job.Delay = time.Hour }),
 	},
 }
