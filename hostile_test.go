@@ -445,7 +445,7 @@ func TestLookAheadEndsWhenLongJobsHoldTheSlots(t *testing.T) {
 		}
 		r.start()
 		r.after(time.Minute)
-		assert.Less(t, claimed.Load(), int64(502+2*128+50), "what did not start in time is not claimed over and over")
+		assert.Less(t, claimed.Load(), int64(502+2*256+50), "what did not start in time is not claimed over and over")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_ = r.pool.Stop(ctx)

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	maxAhead     = 128                    // most jobs claimed beyond the slots
+	maxAhead     = 256                    // most jobs claimed beyond the slots
 	maxAheadWait = 100 * time.Millisecond // after this an unstarted job goes back to its queue
 	smoothing    = 0.1                    // weight of a new measurement in the moving averages
 )
