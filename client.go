@@ -190,6 +190,9 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 // saveWaiting records and announces that the jobs wait, and returns those that the queue is to be asked about: all but
 // the finished. A row that is unfinished is no reason to skip the queue, which may have lost the job.
 func (c *Client) saveWaiting(ctx context.Context, jobs []*Job, failed map[string]error) ([]*Job, error) {
+	if c.store == nil && c.notes.notifier == nil {
+		return jobs, nil
+	}
 	push := make([]*Job, 0, len(jobs))
 	for part := range slices.Chunk(jobs, maxBatch) {
 		statuses := make([]Status, len(part))
@@ -312,7 +315,8 @@ func waitingStatus(job *Job, token int64) Status {
 	now := time.Now()
 	st := Status{
 		JobID: job.ID, Type: job.Type, Queue: job.Queue, Topic: job.Topic, State: StateQueued,
-		Version: version(token, phaseWaiting, 0), MaxAttempts: job.Retry.or(DefaultRetry).MaxAttempts, At: now, Job: job,
+		Version: version(token, phaseWaiting, 0), MaxAttempts: job.Retry.or(DefaultRetry).MaxAttempts, At: now,
+		Job: job.snapshot(),
 	}
 	switch {
 	case job.Delay > 0:

@@ -221,3 +221,16 @@ func TestDelayedJobIsScheduledThenRuns(t *testing.T) {
 		r.stop()
 	})
 }
+
+// Run under -race: what users are told of is not the caller's job, which the caller may change at once.
+func TestJobIsTheCallersAgainWhenEnqueueReturns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		for range 100 {
+			job := r.enqueue(1, worker.WithHeader("a", "b"))
+			job.Headers["a"] = "c"
+			job.Topic = "other"
+		}
+		r.quiet()
+	})
+}

@@ -135,12 +135,10 @@ func (c *Client) requeue(ctx context.Context, asked *Job, row *Status) error {
 	return c.requeuer.Reopen(ctx, round)
 }
 
-// newRound copies what a producer would set, due now.
+// newRound copies what a producer would set, due now, without an expiry.
 func (j *Job) newRound() *Job {
-	round := &Job{
-		ID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, Key: j.Key, Payload: j.Payload, Headers: j.Headers,
-		Retry: j.Retry, Timeout: j.Timeout,
-	}
+	round := j.snapshot()
+	round.RunAt, round.ExpiresAt, round.EnqueuedAt, round.Delay = time.Time{}, time.Time{}, time.Time{}, 0
 	round.complete()
 	return round
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync"
 	"time"
@@ -204,6 +205,16 @@ func (j *Job) complete() {
 	}
 	j.RunAt = millis(j.RunAt)
 	j.ExpiresAt = millis(j.ExpiresAt)
+}
+
+// snapshot copies what a producer sets: the job is its owner's again while others may still look at the copy. The
+// payload's bytes are shared, as nobody changes them.
+func (j *Job) snapshot() *Job {
+	return &Job{
+		ID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, Key: j.Key, Payload: j.Payload,
+		Headers: maps.Clone(j.Headers), Retry: j.Retry, Timeout: j.Timeout, Delay: j.Delay,
+		RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, EnqueuedAt: j.EnqueuedAt,
+	}
 }
 
 // millis drops what the wire format doesn't carry: the location and all below a millisecond.
