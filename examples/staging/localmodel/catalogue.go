@@ -1,6 +1,7 @@
 package localmodel
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -17,9 +18,6 @@ import (
 //
 //go:embed sprites
 var embedded embed.FS
-
-// renderedDistance is how far from the eye every piece was rendered, in metres.
-const renderedDistance = 3.8
 
 // sprite is one rendered view of a piece of furniture, with its shadow, or the texture of a rug or a picture.
 type sprite struct {
@@ -120,12 +118,11 @@ func (c *catalogue) loadMaps(s *sprite) (lit, dark *image.RGBA, err error) {
 }
 
 func (c *catalogue) decode(name string) (*image.RGBA, error) {
-	file, err := c.files.Open("sprites/" + name)
+	data, err := fs.ReadFile(c.files, "sprites/"+name)
 	if err != nil {
-		return nil, fmt.Errorf("open furniture: %w", err)
+		return nil, fmt.Errorf("read furniture: %w", err)
 	}
-	defer file.Close()
-	picture, err := webp.Decode(file)
+	picture, err := webp.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", name, err)
 	}

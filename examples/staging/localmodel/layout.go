@@ -308,11 +308,11 @@ func (p *planner) layRug(x, z, size float64, turned bool) {
 
 // hang puts a picture on the wall at a spot or, if something is there already, at the barest place of some tried along
 // the same wall and then the others. It hangs none where the wall isn't bare.
-func (p *planner) hang(at spot) bool {
+func (p *planner) hang(at spot) {
 	choice := p.dice.IntN(2)
 	list := p.stock.all("picture", p.style)
 	if p.hints.noPictures || len(list) == 0 {
-		return false
+		return
 	}
 	s := list[choice%len(list)]
 	for _, other := range p.placed {
@@ -344,7 +344,7 @@ func (p *planner) hang(at spot) bool {
 		return true
 	}
 	if tryAt(at) {
-		return true
+		return
 	}
 	for range 24 {
 		other := spot{backWall, p.between(p.scene.left+w, p.scene.right-w)}
@@ -352,10 +352,9 @@ func (p *planner) hang(at spot) bool {
 			other = spot{wall(1 + p.dice.IntN(2)), p.between(p.scene.near, p.back-w)}
 		}
 		if tryAt(other) {
-			return true
+			return
 		}
 	}
-	return false
 }
 
 // corner puts a piece that has no front into one of the far corners or beside something.
@@ -378,7 +377,7 @@ func (p *planner) corner(piece string) {
 
 // putAtBarest places a piece without a front at the one of the spots, x and z, that hides least of what is on the walls, such
 // as doors. Small differences are left to chance.
-func (p *planner) putAtBarest(piece string, spots [][2]float64) bool {
+func (p *planner) putAtBarest(piece string, spots [][2]float64) {
 	halfX, halfZ, height := p.size(piece, 0)
 	lowest, best := math.Inf(1), -1
 	for i, at := range spots {
@@ -387,11 +386,9 @@ func (p *planner) putAtBarest(piece string, spots [][2]float64) bool {
 			lowest, best = cost, i
 		}
 	}
-	if best < 0 {
-		return false
+	if best >= 0 {
+		p.put(piece, 0, spots[best][0], spots[best][1])
 	}
-	_, ok := p.put(piece, 0, spots[best][0], spots[best][1])
-	return ok
 }
 
 // hides is the clutter of the walls right behind a spot.

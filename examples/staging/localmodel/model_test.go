@@ -77,6 +77,7 @@ func changed(a, b *image.RGBA) float64 {
 }
 
 func TestTheSameRequestGivesTheSameBytes(t *testing.T) {
+	t.Parallel()
 	photo := samplePhoto(t, "living-room.jpg")
 	req := localmodel.Request{RoomType: "living_room", Style: "modern", Prompt: "warm", Seed: 7}
 	first := render(t, newModel(t), photo, req)
@@ -86,6 +87,7 @@ func TestTheSameRequestGivesTheSameBytes(t *testing.T) {
 }
 
 func TestAnotherChoiceLooksDifferent(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	photo := drawnRoom(600, 400)
 	base := localmodel.Request{RoomType: "bedroom", Style: "modern", Seed: 1}
@@ -110,8 +112,9 @@ func TestAnotherChoiceLooksDifferent(t *testing.T) {
 }
 
 func TestEveryRoomAndStyleIsFurnished(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
-	empty := drawnRoom(420, 280)
+	empty := drawnRoom(300, 200)
 	for _, room := range localmodel.RoomTypes() {
 		for _, style := range localmodel.Styles() {
 			t.Run(room.Name+"/"+style.Name, func(t *testing.T) {
@@ -131,10 +134,11 @@ func flat(m image.Image) *image.RGBA {
 }
 
 func TestAnySizeIsAccepted(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	rows := []struct{ w, h, outW, outH int }{
 		{1, 1, 1, 1}, {2, 3, 2, 3}, {64, 64, 64, 64}, {65, 41, 65, 41}, {33, 600, 33, 600}, {600, 33, 600, 33},
-		{2048, 1, 2048, 1}, {640, 960, 640, 960}, {2049, 1000, 2048, 999}, {2200, 2800, 1609, 2048}, {6400, 300, 2048, 96},
+		{2048, 1, 2048, 1}, {640, 960, 640, 960}, {2049, 1000, 2048, 999}, {1500, 2500, 1228, 2048}, {6400, 300, 2048, 96},
 	}
 	for _, row := range rows {
 		out := render(t, m, drawnRoom(row.w, row.h), localmodel.Request{Seed: int64(row.w)})
@@ -143,6 +147,7 @@ func TestAnySizeIsAccepted(t *testing.T) {
 }
 
 func TestAnyPictureIsAccepted(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	const w, h = 320, 213
 	bounds := image.Rect(0, 0, w, h)
@@ -176,20 +181,15 @@ func TestAnyPictureIsAccepted(t *testing.T) {
 	}
 	for name, picture := range pictures {
 		t.Run(name, func(t *testing.T) {
-			for seed := range int64(2) {
-				out := render(t, m, picture, localmodel.Request{Seed: seed})
-				assert.Equal(t, bounds, out.Bounds())
-				for i := 3; i < len(out.Pix); i += 4 {
-					if out.Pix[i] != 255 {
-						t.Fatalf("byte %d: the result isn't opaque", i)
-					}
-				}
-			}
+			out := render(t, m, picture, localmodel.Request{Seed: int64(len(name))})
+			assert.Equal(t, bounds, out.Bounds())
+			assert.True(t, out.Opaque())
 		})
 	}
 }
 
 func TestTheOriginalIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	original := drawnRoom(300, 200)
 	before := bytes.Clone(original.Pix)
 	render(t, newModel(t), original, localmodel.Request{})
@@ -197,6 +197,7 @@ func TestTheOriginalIsLeftAlone(t *testing.T) {
 }
 
 func TestNothingToStage(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	for _, original := range []image.Image{nil, image.NewRGBA(image.Rect(0, 0, 0, 9)), image.NewRGBA(image.Rectangle{})} {
 		_, err := m.Render(context.Background(), original, localmodel.Request{}, nil)
@@ -205,6 +206,7 @@ func TestNothingToStage(t *testing.T) {
 }
 
 func TestBadRequestsNameTheField(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	rows := []struct {
 		req   localmodel.Request
@@ -229,6 +231,7 @@ func TestBadRequestsNameTheField(t *testing.T) {
 }
 
 func TestNamesAreReadKindly(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	want := render(t, m, drawnRoom(120, 80), localmodel.Request{RoomType: "living_room", Style: "modern"})
 	for _, req := range []localmodel.Request{{}, {RoomType: " Living Room", Style: "MODERN"}, {RoomType: "living-room"}} {
@@ -237,6 +240,7 @@ func TestNamesAreReadKindly(t *testing.T) {
 }
 
 func TestACancelledContextEndsTheWork(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	reason := errors.New("the job was canceled")
 
@@ -265,6 +269,7 @@ func TestACancelledContextEndsTheWork(t *testing.T) {
 }
 
 func TestProgressRises(t *testing.T) {
+	t.Parallel()
 	last := -1.0
 	_, err := newModel(t).Render(context.Background(), drawnRoom(300, 200), localmodel.Request{}, func(fraction float64, message string) {
 		assert.Greater(t, fraction, last)
@@ -276,6 +281,7 @@ func TestProgressRises(t *testing.T) {
 }
 
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	m := newModel(t)
 	want := render(t, m, drawnRoom(240, 160), localmodel.Request{Seed: 5})
 	var wg sync.WaitGroup

@@ -66,7 +66,7 @@ func livingRoom(p *planner) {
 	p.layRug(sofa.x+nx*(reach-0.15), sofa.z+nz*(reach-0.15), p.between(0.98, 1.12), turned)
 	p.put("coffeetable", facing(at.wall), tableX, tableZ)
 
-	p.armchairs(at, sofa, tableX, tableZ)
+	p.armchair(at, tableX, tableZ)
 	if p.hints.minimal {
 		p.hang(at)
 		return
@@ -79,8 +79,8 @@ func livingRoom(p *planner) {
 	p.hang(at)
 }
 
-// armchairs puts an armchair or two where they face the table from the side that the sofa leaves open.
-func (p *planner) armchairs(at spot, sofa placement, tableX, tableZ float64) {
+// armchair puts an armchair where it faces the table from the side that the sofa leaves open.
+func (p *planner) armchair(at spot, tableX, tableZ float64) {
 	side := p.either(-1, 1)
 	switch at.wall {
 	case leftWall:

@@ -75,7 +75,7 @@ type segment struct{ x, y, dx, dy, weight float64 }
 func (e *edgeMap) slanted(limit int) []segment {
 	const (
 		faintest = 0.012
-		cap      = 0.06 // beyond it an edge doesn't count for more
+		most     = 0.06 // beyond it an edge doesn't count for more
 	)
 	var all []segment
 	for y := 2; y < e.h-2; y++ {
@@ -89,7 +89,7 @@ func (e *edgeMap) slanted(limit int) []segment {
 			if math.Abs(dx) < 0.12 || math.Abs(dy) < 0.10 {
 				continue
 			}
-			all = append(all, segment{float64(x), float64(y), dx, dy, math.Min(size, cap)})
+			all = append(all, segment{float64(x), float64(y), dx, dy, math.Min(size, most)})
 		}
 	}
 	if len(all) <= limit {
@@ -252,119 +252,6 @@ func (s *scene) sideOfView(side float64) float64 {
 	}
 	dx, _, dz := s.smallCam.ray(edge, 0)
 	return clamp(side*dx/math.Max(dz, 0.1)*s.back+0.05, 1.2, 2.6)
-}
-
-// light is how a picture is lit.
-type light struct {
-	white    [3]float64 // what white paint would be, in linear light
-	fromLeft float64    // -1..1: how much more comes from the left
-	across   float64    // x and z of the direction it comes from, as seen from the room's middle
-	along    float64
-	floor    float64 // the floor's middling luminance
-}
-
-func (s *scene) readLight() light {
-	t := s.small
-	var l light
-
-	// white: the colour of the brighter, not burnt-out part of the picture
-	values := make([]float64, len(t.pix))
-	for i, p := range t.pix {
-		values[i] = luminance(p)
-	}
-	sorted := slices.Clone(values)
-	slices.Sort(sorted)
-	at := func(q float64) float64 { return sorted[int(q*float64(len(sorted)-1))] }
-	low, high := at(0.55), math.Max(at(0.92), at(0.55)+1e-6)
-	var sum [3]float64
-	count := 0.0
-	for i, p := range t.pix {
-		if values[i] < low || values[i] > high {
-			continue
-		}
-		for k := range 3 {
-			sum[k] += float64(p[k])
-		}
-		count++
-	}
-	level := 0.0
-	for k := range 3 {
-		l.white[k] = sum[k] / math.Max(count, 1)
-		level += l.white[k] / 3
-	}
-	level = math.Max(level, 1e-4)
-	for k := range 3 {
-		// half of the tint is the light's, the other half the paint's
-		tint := 1 + 0.5*(l.white[k]/level-1)
-		l.white[k] = level * clamp(tint, 0.8, 1.2)
-	}
-
-	// direction: where the brightest spots are, weighed with which half of the room is brighter
-	glare := math.Max(at(0.97), 0.3)
-	var glareX, glareWeight, leftSum, rightSum float64
-	for y := range t.h {
-		for x := range t.w {
-			value := values[y*t.w+x]
-			position := (float64(x)+0.5)/float64(t.w)*2 - 1
-			if value >= glare && float64(y) > 0.2*float64(t.h) && float64(y) < s.smallCam.horizon+0.15*float64(t.h) {
-				glareX += position
-				glareWeight++
-			}
-			if position < 0 {
-				leftSum += value
-			} else {
-				rightSum += value
-			}
-		}
-	}
-	balance := (leftSum - rightSum) / math.Max(leftSum+rightSum, 1e-6)
-	l.fromLeft = 2.2 * balance
-	if glareWeight > 0 {
-		l.fromLeft -= 0.8 * glareX / glareWeight
-	}
-	l.fromLeft = clamp(l.fromLeft, -0.8, 0.8)
-	l.across = -l.fromLeft
-	l.along = math.Sqrt(1 - l.fromLeft*l.fromLeft)
-
-	// the floor's middling brightness
-	var floor []float64
-	for y := int(s.smallCam.horizon) + 1; y < t.h; y += 3 {
-		for x := 0; x < t.w; x += 3 {
-			if fx, fz, ok := s.smallCam.onFloor(float64(x), float64(y)); ok && fx > s.left && fx < s.right && fz < s.back {
-				floor = append(floor, values[y*t.w+x])
-			}
-		}
-	}
-	l.floor = 0.2
-	if len(floor) > 0 {
-		slices.Sort(floor)
-		l.floor = math.Max(floor[len(floor)/2], 1e-4)
-	}
-	return l
-}
-
-// gain is what the colours of a piece of furniture, standing on a spot of this size, are multiplied with in linear light.
-func (s *scene) gain(x, z, radius float64) [3]float64 {
-	sum, count := 0.0, 0.0
-	for i := -2; i <= 2; i++ {
-		for j := -2; j <= 2; j++ {
-			u, v, _, ok := s.smallCam.project(x+radius*float64(i)/2, 0, clamp(z+radius*float64(j)/2, s.near, s.back-0.05))
-			if ok && s.small.inside(u, v) {
-				sum += luminance(s.small.at(u, v))
-				count++
-			}
-		}
-	}
-	local := 1.0
-	if count > 0 {
-		local = clamp(math.Pow(sum/count/s.light.floor, 0.5), 0.7, 1.3)
-	}
-	const ordinaryWhite = 0.60 // of a well-exposed room
-	var gain [3]float64
-	for k := range 3 {
-		gain[k] = clamp(local*math.Pow(s.light.white[k]/ordinaryWhite, 0.8), 0.04, 1.35)
-	}
-	return gain
 }
 
 // clutter says how much goes on on a wall: the mean edge strength in a patch of it, about 0 for bare plaster and more

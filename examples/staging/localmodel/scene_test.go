@@ -25,6 +25,7 @@ func sample(t *testing.T, name string, side int) *image.RGBA {
 
 // The bundled rooms were made by us, so that we know what there is to find: see ../art/rooms.
 func TestTheBundledRoomsAreUnderstood(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		file              string
 		turned            float64 // degrees to the right
@@ -49,11 +50,12 @@ func TestTheBundledRoomsAreUnderstood(t *testing.T) {
 }
 
 func TestFurnitureChangesTheFloorMoreThanTheCeiling(t *testing.T) {
+	t.Parallel()
 	stock, err := openCatalogue(embedded)
 	require.NoError(t, err)
 	for _, file := range []string{"living-room.jpg", "bedroom.jpg"} {
 		for i := range rooms {
-			canvas := sample(t, file, 640)
+			canvas := sample(t, file, 420)
 			empty := append([]uint8(nil), canvas.Pix...)
 			s := perceive(canvas)
 			placed := arrange(s, &rooms[i], &styles[i%len(styles)], hints{}, stock, rand.New(rand.NewPCG(4, uint64(i))))
@@ -87,6 +89,7 @@ func TestFurnitureChangesTheFloorMoreThanTheCeiling(t *testing.T) {
 }
 
 func TestNothingStandsInAnythingElse(t *testing.T) {
+	t.Parallel()
 	stock, err := openCatalogue(embedded)
 	require.NoError(t, err)
 	s := perceive(sample(t, "living-room.jpg", 640))
@@ -112,6 +115,7 @@ func TestNothingStandsInAnythingElse(t *testing.T) {
 }
 
 func TestCameraMapsThereAndBack(t *testing.T) {
+	t.Parallel()
 	c := newCamera(1600, 1067, 450, 380)
 	for _, p := range [][2]float64{{0, 3}, {-1.4, 4.2}, {2, 5}} {
 		u, v, _, ok := c.project(p[0], 0, p[1])
@@ -126,6 +130,7 @@ func TestCameraMapsThereAndBack(t *testing.T) {
 }
 
 func TestEveryStyleHasEveryPiece(t *testing.T) {
+	t.Parallel()
 	stock, err := openCatalogue(embedded)
 	require.NoError(t, err)
 	pieces := map[string]int{}
@@ -141,6 +146,7 @@ func TestEveryStyleHasEveryPiece(t *testing.T) {
 }
 
 func TestTheEmbeddedPicturesStaySmall(t *testing.T) {
+	t.Parallel()
 	total := int64(0)
 	require.NoError(t, fs.WalkDir(embedded, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -155,6 +161,7 @@ func TestTheEmbeddedPicturesStaySmall(t *testing.T) {
 }
 
 func TestPromptsAreRead(t *testing.T) {
+	t.Parallel()
 	assert.Equal(t, hints{}, readPrompt(""))
 	assert.Equal(t, hints{}, readPrompt("a nice place with plants and a rug"))
 	assert.Equal(t, hints{warmth: 1, light: 1}, readPrompt("Warm, bright!"))
@@ -162,6 +169,7 @@ func TestPromptsAreRead(t *testing.T) {
 }
 
 func TestAGradeOfNothingChangesNothing(t *testing.T) {
+	t.Parallel()
 	canvas := image.NewRGBA(image.Rect(0, 0, 16, 16))
 	for i := range canvas.Pix {
 		canvas.Pix[i] = uint8(i)

@@ -28,6 +28,7 @@ var styleNames = []string{"modern", "scandinavian", "industrial", "bohemian"}
 type piece struct {
 	name                 string
 	width, depth, height float64
+	headroom             float64 // how far what stands on it may rise above that
 	density              float64 // pixels per metre at the piece's distance
 	views                []view
 }
@@ -39,22 +40,21 @@ type view struct{ yaw, side float64 }
 var (
 	backWall = []view{{0, 0}, {0, 0.3}, {0, 0.6}}
 	sideWall = []view{{90, 0.35}, {90, 0.65}}
-	anywhere = []view{{0, 0.15}}
 )
 
 var pieces = []piece{
-	{"sofa", 2.1, 0.95, 0.9, 290, append(backWall[:3:3], sideWall...)},
-	{"armchair", 0.86, 0.9, 0.95, 320, []view{{40, 0.3}, {40, 0.6}, {20, 0.15}}},
-	{"coffeetable", 1.2, 0.95, 0.55, 320, []view{{0, 0}, {0, 0.35}, {90, 0.15}}},
-	{"floorlamp", 0.75, 0.75, 1.75, 290, []view{{0, 0.3}}},
-	{"plant", 1.0, 1.0, 1.75, 290, []view{{0, 0.3}}},
-	{"bed", 1.75, 2.2, 1.2, 290, append(backWall[:2:2], sideWall...)},
-	{"nightstand", 0.55, 0.45, 0.95, 320, append(backWall[:2:2], sideWall[:1]...)},
-	{"sideboard", 1.7, 0.5, 1.2, 290, append(backWall[:3:3], sideWall...)},
-	{"dining", 2.2, 2.0, 1.0, 290, []view{{0, 0}, {0, 0.3}, {90, 0.15}}},
-	{"desk", 1.5, 1.35, 1.25, 290, append(backWall[:2:2], sideWall...)},
-	{"bookshelf", 1.1, 0.4, 2.0, 290, append(backWall[:3:3], sideWall...)},
-	{"island", 1.9, 1.5, 1.2, 290, []view{{0, 0}, {0, 0.3}, {90, 0.15}}},
+	{"sofa", 2.1, 0.95, 0.9, 0, 290, append(backWall[:3:3], sideWall...)},
+	{"armchair", 0.86, 0.9, 0.95, 0, 320, []view{{40, 0.3}, {40, 0.6}, {20, 0.15}}},
+	{"coffeetable", 1.2, 0.95, 0.55, 0, 320, []view{{0, 0}, {0, 0.35}, {90, 0.15}}},
+	{"floorlamp", 0.75, 0.75, 1.75, 0, 290, []view{{0, 0.3}}},
+	{"plant", 1.0, 1.0, 1.75, 0, 290, []view{{0, 0.3}}},
+	{"bed", 1.75, 2.2, 1.2, 0.12, 290, append(backWall[:2:2], sideWall...)},
+	{"nightstand", 0.55, 0.45, 0.95, 0, 320, append(backWall[:2:2], sideWall[:1]...)},
+	{"sideboard", 1.7, 0.5, 1.2, 0.25, 290, append(backWall[:3:3], sideWall...)},
+	{"dining", 2.2, 2.0, 1.0, 0.3, 290, []view{{0, 0}, {0, 0.3}, {90, 0.15}}},
+	{"desk", 1.5, 1.35, 1.25, 0, 290, append(backWall[:2:2], sideWall...)},
+	{"bookshelf", 1.1, 0.4, 2.0, 0, 290, append(backWall[:3:3], sideWall...)},
+	{"island", 1.9, 1.5, 1.2, 0, 290, []view{{0, 0}, {0, 0.3}, {90, 0.15}}},
 }
 
 // sprite is one entry of the manifest that the model reads.
@@ -90,13 +90,44 @@ func (p piece) window(v view) (u0, u1, v0, v1 float64) {
 	}
 	for _, sx := range []float64{-1, 1} {
 		for _, sz := range []float64{-1, 1} {
-			add(sx*(p.width/2+0.04), p.height+0.04, sz*(p.depth/2+0.04))
+			add(sx*(p.width/2+0.04), p.height+p.headroom+0.04, sz*(p.depth/2+0.04))
 			add(sx*(p.width/2+shadowRim), 0, sz*(p.depth/2+shadowRim))
 		}
 	}
 	return u0, u1, v0, v1
 }
 
+// render runs POV-Ray for one pass of a job.
+func (b *baker) render(name, job string, pass, w, h int) (image.Image, error) {
+	scene := filepath.Join(b.work, fmt.Sprintf("%s-%d.pov", name, pass))
+	picture := scene + ".png"
+	if b.reuse {
+		if old, err := readPNG(picture); err == nil {
+			return old, nil
+		}
+	}
+	job = fmt.Sprintf("#version 3.7;\n#declare Pass = %d;\n%s", pass, job)
+	if err := os.WriteFile(scene, []byte(job), 0o600); err != nil {
+		return nil, err
+	}
+	args := []string{"+I" + scene, "+L" + b.art, "+O" + picture, fmt.Sprintf("+W%d", w), fmt.Sprintf("+H%d", h),
+		"+FN16", "File_Gamma=1.0", "-D", "-V", "+WT1"}
+	if pass == 0 || pass == 2 || pass == 3 {
+		args = append(args, "+UA")
+	}
+	if pass == 0 {
+		args = append(args, "+A0.1", "+R2")
+	}
+	var log bytes.Buffer
+	cmd := exec.Command("povray", args...)
+	cmd.Stderr = &log
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s pass %d: %w: %s", name, pass, err, log.String())
+	}
+	return readPNG(picture)
+}
+
+// bake renders all passes of a view and packs them.
 func (b *baker) bake(p piece, style int, v view) (*sprite, error) {
 	u0, u1, v0, v1 := p.window(v)
 	scale := p.density * distance
@@ -104,37 +135,11 @@ func (b *baker) bake(p piece, style int, v view) (*sprite, error) {
 	v0 = v1 - float64(h)/scale
 	u1 = u0 + float64(w)/scale
 	name := fmt.Sprintf("%s-%s-%02.0f-%02.0f", p.name, styleNames[style], v.yaw, v.side*100)
-	render := func(pass, w, h int) (image.Image, error) {
-		job := fmt.Sprintf("#declare Style = %d; #declare Pass = %d; #declare Yaw = %g; #declare Side = %g; #declare Distance = %g;\n"+
-			"#declare U0 = %g; #declare U1 = %g; #declare V0 = %g; #declare V1 = %g;\n"+
-			"#include \"common.inc\"\n#include \"styles.inc\"\n#include \"pieces/%s.inc\"\n#include \"sprite.inc\"\n",
-			style, pass, v.yaw, v.side, distance, u0, u1, v0, v1, p.name)
-		scene := filepath.Join(b.work, fmt.Sprintf("%s-%d.pov", name, pass))
-		if err := os.WriteFile(scene, []byte("#version 3.7;\n"+job), 0o600); err != nil {
-			return nil, err
-		}
-		picture := scene + ".png"
-		if b.reuse {
-			if old, err := readPNG(picture); err == nil {
-				return old, nil
-			}
-		}
-		args := []string{"+I" + scene, "+L" + b.art, "+O" + picture, fmt.Sprintf("+W%d", w), fmt.Sprintf("+H%d", h),
-			"+FN16", "File_Gamma=1.0", "-D", "-V", "+WT1"}
-		if pass == 0 || pass == 2 || pass == 3 {
-			args = append(args, "+UA")
-		}
-		if pass == 0 {
-			args = append(args, "+A0.1", "+R2")
-		}
-		var log bytes.Buffer
-		cmd := exec.Command("povray", args...)
-		cmd.Stderr = &log
-		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("%s pass %d: %w: %s", name, pass, err, log.String())
-		}
-		return readPNG(picture)
-	}
+	job := fmt.Sprintf("#declare Style = %d; #declare Yaw = %g; #declare Side = %g; #declare Distance = %g;\n"+
+		"#declare U0 = %g; #declare U1 = %g; #declare V0 = %g; #declare V1 = %g;\n"+
+		"#include \"common.inc\"\n#include \"styles.inc\"\n#include \"pieces/%s.inc\"\n#include \"sprite.inc\"\n",
+		style, v.yaw, v.side, distance, u0, u1, v0, v1, p.name)
+	render := func(pass, w, h int) (image.Image, error) { return b.render(name, job, pass, w, h) }
 	colour, err := render(0, w, h)
 	if err != nil {
 		return nil, err
