@@ -61,11 +61,15 @@ func (c *consumer) wait(ctx context.Context, d time.Duration) (woken bool, err e
 	waiting, cancel := context.WithTimeout(ctx, d+c.queue.config.Timeout)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
+	if c.beginWait(cancel) {
+		return true, nil
+	}
 	client := c.queue.client
 	pop := client.B().Blpop().Key(c.keys.name(keyWake)).Timeout(d.Seconds()).Build().UnblockOnCancel()
 	err = client.Do(waiting, pop).Error()
+	free := c.stopWait()
 	switch {
-	case err == nil:
+	case err == nil || free && ctx.Err() == nil && !c.isOver():
 		return true, nil
 	case rueidis.IsRedisNil(err):
 		return due, nil
@@ -77,9 +81,70 @@ func (c *consumer) wait(ctx context.Context, d time.Duration) (woken bool, err e
 	return false, explain("wait on", c.name, err)
 }
 
+// beginWait keeps how to end a wait. It reports whether there is no reason to wait: a suspect may be claimed again.
+func (c *consumer) beginWait(end context.CancelFunc) (free bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if free, c.free = c.free, false; !free {
+		c.endWait = end
+	}
+	return free
+}
+
+// stopWait reports whether a suspect may be claimed again since the wait began.
+func (c *consumer) stopWait() (free bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	free, c.free, c.endWait = c.free, false, nil
+	return free
+}
+
+// freed says that this worker may take a suspect again. It ends its own wait, as the wake-up may go to a worker that
+// has one; should it have taken a wake-up itself at this moment, it passes it on when it claims.
+func (c *consumer) freed(ctx context.Context) {
+	c.mu.Lock()
+	c.free = true
+	if c.endWait != nil {
+		c.endWait()
+	}
+	c.mu.Unlock()
+	_ = c.Wake(ctx) // when it fails, others look for themselves soon
+}
+
+// Wake wakes one waiting worker if there is something to claim.
+func (c *consumer) Wake(ctx context.Context) error {
+	args := []string{strconv.FormatInt(pollInterval.Milliseconds(), 10)}
+	_, err := c.queue.call(ctx, wakeScript, wakeScript.keysFor(c.keys, c.worker), args)
+	return explain("wake a worker on", c.name, err)
+}
+
+// pace bounds claims after one that was not answered: perhaps what it brought was too much for the link.
+type pace struct{ most int } // 0: no bound
+
+func (p *pace) limit(asked int) int {
+	if p.most > 0 {
+		return min(asked, p.most)
+	}
+	return asked
+}
+
+// unanswered says that a claim of so many jobs had no answer: the next one asks for half of it.
+func (p *pace) unanswered(limit int) { p.most = max(1, limit/2) }
+
+// answered says that a claim had an answer, though the caller asked for more.
+func (p *pace) answered(asked int) {
+	if p.most *= 2; p.most >= asked {
+		p.most = 0
+	}
+}
+
 // claim runs the claim script once, whatever becomes of ctx meanwhile.
-func (c *consumer) claim(ctx context.Context, limit int, minToken int64) ([]*worker.Job, error) {
+func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*worker.Job, error) {
 	const doing = "claim from"
+	limit := c.pace.limit(asked)
+	c.mu.Lock()
+	c.free = false
+	c.mu.Unlock()
 	suspect := "0"
 	if c.ledger.beginClaim() {
 		suspect = "1"
@@ -91,7 +156,11 @@ func (c *consumer) claim(ctx context.Context, limit int, minToken int64) ([]*wor
 	})
 	if err != nil {
 		err = explain(doing, c.name, err)
-		c.ledger.endClaim(nil, c.threshold, !errors.Is(err, worker.ErrRefused))
+		unknown := !errors.Is(err, worker.ErrRefused)
+		if unknown {
+			c.pace.unanswered(limit)
+		}
+		c.ledger.endClaim(nil, c.threshold, unknown)
 		return nil, err
 	}
 	if c.isLost(reply) {
@@ -103,15 +172,17 @@ func (c *consumer) claim(ctx context.Context, limit int, minToken int64) ([]*wor
 		c.ledger.endClaim(nil, c.threshold, true)
 		return nil, explain(doing, c.name, err)
 	}
+	c.pace.answered(asked)
 	jobs := make([]*worker.Job, answer.n)
 	for i := range jobs {
 		jobs[i] = answer.job(i, c.name)
 	}
 	err = answer.enrich(jobs, c.opts.MaxCrashes)
-	c.ledger.endClaim(jobs, c.threshold, false)
+	jobs = c.ledger.endClaim(jobs, c.threshold, false)
 	c.noteNext(answer)
-	if answer.dropped > 0 {
-		c.queue.config.Logger.Warn("entries without a job dropped from a queue", "queue", c.name, "entries", answer.dropped)
+	if dropped := int(answer.dropped) + answer.n - len(jobs); dropped > 0 {
+		c.queue.config.Logger.Warn("entries without a job of their own dropped from a queue", "queue", c.name,
+			"entries", dropped)
 	}
 	if c.isOver() { // Close gives them back, or has
 		return nil, c.lostError(doing)
@@ -171,6 +242,9 @@ func (a *claimAnswer) job(i int, queue string) *worker.Job {
 	if err == nil && job.ID != id {
 		err = &worker.DecodeError{ID: id, Body: body, Err: fmt.Errorf("its header names another job: %q", job.ID)}
 	}
+	if err == nil && job.Queue != queue {
+		err = &worker.DecodeError{ID: id, Body: body, Err: fmt.Errorf("its header names another queue: %q", job.Queue)}
+	}
 	if err != nil {
 		var bad *worker.DecodeError
 		if errors.As(err, &bad) {
@@ -186,32 +260,42 @@ func (a *claimAnswer) job(i int, queue string) *worker.Job {
 	return job
 }
 
-// enrich adds what only some jobs have: earlier attempts, crashes, a cancel mark, a checkpoint.
+// enrich adds what only some jobs have: earlier attempts, crashes, a cancel mark, a checkpoint. An error tells of jobs
+// that it could not do that for; it does it for the others.
 func (a *claimAnswer) enrich(jobs []*worker.Job, maxCrashes int) error {
+	var errs []error
 	for i := 0; i+2 < len(a.rare); i += 3 {
-		index, err := a.rare[i].AsInt64()
-		if err != nil || index < 1 || int(index) > len(jobs) {
-			return &replyError{claimScript.name, "index out of range"}
+		if err := enrich(jobs, a.rare[i:i+3], maxCrashes); err != nil {
+			errs = append(errs, err)
 		}
-		text, err := a.rare[i+1].ToString()
-		if err != nil {
-			return err
-		}
-		checkpoint, err := a.rare[i+2].AsBytes()
-		if err != nil {
-			return err
-		}
-		attempts, crashes, canceled, err := readCounts(text)
-		if err != nil {
-			return err
-		}
-		job := jobs[index-1]
-		job.Attempt, job.Crashes = attempts+1, crashes
-		if len(checkpoint) > 0 {
-			job.CheckpointData = checkpoint
-		}
-		job.Reject = reject(job.Reject, crashes >= maxCrashes, canceled)
 	}
+	return errors.Join(errs...)
+}
+
+// enrich adds index, counts and checkpoint of one job.
+func enrich(jobs []*worker.Job, rare []rueidis.RedisMessage, maxCrashes int) error {
+	index, err := rare[0].AsInt64()
+	if err != nil || index < 1 || int(index) > len(jobs) {
+		return &replyError{claimScript.name, "index out of range"}
+	}
+	text, err := rare[1].ToString()
+	if err != nil {
+		return err
+	}
+	checkpoint, err := rare[2].AsBytes()
+	if err != nil {
+		return err
+	}
+	attempts, crashes, canceled, err := readCounts(text)
+	if err != nil {
+		return err
+	}
+	job := jobs[index-1]
+	job.Attempt, job.Crashes = attempts+1, crashes
+	if len(checkpoint) > 0 {
+		job.CheckpointData = checkpoint
+	}
+	job.Reject = reject(job.Reject, crashes >= maxCrashes, canceled)
 	return nil
 }
 

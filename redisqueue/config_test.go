@@ -2,6 +2,7 @@ package redisqueue_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,17 @@ func TestNewReportsAllThatIsWrong(t *testing.T) {
 	}
 	_, err = redisqueue.New(nil, redisqueue.Config{})
 	require.ErrorContains(t, err, "client is nil")
+}
+
+// With a colon the keys of namespace "a:b" and queue "c" would be those of "a" and "b:c".
+func TestANamespaceHasNoColon(t *testing.T) {
+	for _, name := range []string{"a:b", ":", "a b", "é", "{a}", strings.Repeat("x", 65)} {
+		_, err := redisqueue.New(&nobody{}, redisqueue.Config{Namespace: name})
+		require.ErrorContains(t, err, "Namespace", name)
+		require.ErrorContains(t, err, "A-Z a-z 0-9 _ . -", name)
+	}
+	_, err := redisqueue.New(&nobody{}, redisqueue.Config{Namespace: "Shop_eu-1.v2"})
+	require.NoError(t, err)
 }
 
 func TestNewTakesTheZeroConfigAndSendsNothing(t *testing.T) {

@@ -21,6 +21,8 @@ const (
 	pollInterval = 2 * time.Second
 	// maxRevocations is how many revocations wait to be received; the others come again at the next beat.
 	maxRevocations = 1024
+	// closePause is how long Close waits at most before it tries again.
+	closePause = 100 * time.Millisecond
 )
 
 // consumer is one worker's session on one queue. Its goroutine, beats, renews the lease until Close or until the lease
@@ -42,10 +44,13 @@ type consumer struct {
 	revoked chan worker.Revocation
 	ledger  *ledger
 	reaper  reaper // of beats
+	pace    pace   // of Claim
 
 	mu       sync.Mutex
-	over     bool      // lost or closed
-	next     time.Time // when there may be something to claim again, as far as is known; zero: not known
+	over     bool               // lost or closed
+	next     time.Time          // when there may be something to claim again, as far as is known; zero: not known
+	free     bool               // a suspect may be claimed again since the last claim began
+	endWait  context.CancelFunc // of the wait under way
 	closing  sync.Once
 	closeErr error
 }
@@ -55,6 +60,7 @@ var (
 	_ worker.Checkpointer  = (*consumer)(nil)
 	_ worker.CancelWatcher = (*consumer)(nil)
 	_ worker.Leaser        = (*consumer)(nil)
+	_ worker.Waker         = (*consumer)(nil)
 )
 
 func newConsumer(q *Queue, queue string, opts worker.ConsumeOptions) *consumer {
@@ -138,7 +144,7 @@ func (c *consumer) Checkpoint(ctx context.Context, job *worker.Job, data []byte)
 	if c.isOver() {
 		return c.lostError(doing)
 	}
-	args := []string{c.worker, job.ID, strconv.FormatInt(job.Token, 10), string(data)}
+	args := []string{c.worker, job.ID, strconv.FormatInt(c.ledger.inRedis(job), 10), string(data)}
 	reply, err := c.call(ctx, checkpointScript, checkpointScript.keysFor(c.keys, c.worker), args)
 	if err != nil {
 		return explain(doing, c.name, err)
@@ -157,7 +163,8 @@ func (c *consumer) Checkpoint(ctx context.Context, job *worker.Job, data []byte)
 }
 
 // Close ends the session: the heartbeat stops, and everything that Redis says this worker holds goes back to the head
-// of the queue in claim order. It takes its time from ctx's deadline, but goes on when ctx is canceled.
+// of the queue in claim order. It takes its time from ctx's deadline, but goes on when ctx is canceled. When Redis
+// refuses or cannot be reached it tries again until then, without a deadline for as long as the Queue's timeout.
 func (c *consumer) Close(ctx context.Context) error {
 	c.closing.Do(func() { c.closeErr = c.close(ctx) })
 	return c.closeErr
@@ -170,7 +177,8 @@ func (c *consumer) close(ctx context.Context) error {
 	c.mu.Unlock()
 	c.cancel()
 	whole := context.WithoutCancel(ctx)
-	if deadline, ok := ctx.Deadline(); ok {
+	deadline, ok := ctx.Deadline()
+	if ok {
 		var cancel context.CancelFunc
 		whole, cancel = context.WithDeadline(whole, deadline)
 		defer cancel()
@@ -182,8 +190,16 @@ func (c *consumer) close(ctx context.Context) error {
 	if wasLost {
 		return nil
 	}
-	if _, err := c.retire(whole, c.worker, "", false, maxRetireCalls); err != nil && !errors.Is(err, errNotRetired) {
-		return explain("close the session on", c.name, err)
+	if !ok {
+		deadline = time.Now().Add(c.queue.config.Timeout)
 	}
-	return nil
+	for {
+		_, err := c.retire(whole, c.worker, "", false, maxRetireCalls)
+		if err == nil || errors.Is(err, errNotRetired) {
+			return nil
+		}
+		if !time.Now().Before(deadline) || pause(whole, closePause) != nil {
+			return explain("close the session on", c.name, err)
+		}
+	}
 }

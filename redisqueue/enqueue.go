@@ -2,6 +2,7 @@ package redisqueue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -53,7 +54,7 @@ type enqueuePart struct {
 func (e *enqueuing) add(ctx context.Context, job *worker.Job) {
 	body, err := worker.EncodeJob(job)
 	if err != nil {
-		e.failed[job.ID] = err
+		e.fail(fmt.Errorf("%w: %w", worker.ErrRefused, err), job.ID)
 		return
 	}
 	part := e.parts[job.Queue]
@@ -96,7 +97,7 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 		return
 	}
 	if e.broken != nil {
-		e.fail(args, fmt.Errorf("not sent after: %w", e.broken))
+		e.failAll(args, fmt.Errorf("%w: not sent after: %w", worker.ErrRefused, e.broken))
 		return
 	}
 	reply, err := e.queue.call(ctx, enqueueScript, part.keys, args)
@@ -104,17 +105,24 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 		if !serverError(err) {
 			e.broken = err
 		}
-		e.fail(args, explain("enqueue on", part.queue, err))
+		e.failAll(args, explain("enqueue on", part.queue, err))
 		return
 	}
 	if err := e.read(part.queue, args, reply); err != nil {
-		e.fail(args, err)
+		e.failAll(args, err)
 	}
 }
 
-func (e *enqueuing) fail(args []string, err error) {
+// fail keeps why a job failed. When an id came twice, an unknown outcome is not covered up by a refusal.
+func (e *enqueuing) fail(err error, id string) {
+	if before := e.failed[id]; before == nil || errors.Is(before, worker.ErrRefused) {
+		e.failed[id] = err
+	}
+}
+
+func (e *enqueuing) failAll(args []string, err error) {
 	for i := 0; i < len(args); i += 3 {
-		e.failed[args[i]] = err
+		e.fail(err, args[i])
 	}
 }
 

@@ -195,6 +195,21 @@ func withoutWake(names []string) []string {
 	return rest
 }
 
+// A job that cannot be encoded was certainly not written.
+func TestEnqueueRefusesWhatCannotBeEncoded(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		jobs := named(t, "bad", "good")
+		jobs[0].Payload = nil
+		jobs[0].Headers = map[string]string{"x": strings.Repeat("y", 1<<20)}
+		var failed *worker.EnqueueError
+		require.ErrorAs(t, q.Enqueue(context.Background(), jobs...), &failed)
+		require.Len(t, failed.Failed, 1)
+		require.ErrorIs(t, failed.Failed["bad"], worker.ErrRefused)
+		accounted(t, s, "good")
+	})
+}
+
 // A replica's word about known ids does not count: it may know what its master has long forgotten.
 func TestEnqueueOnAReplicaIsRefused(t *testing.T) {
 	s := onReal(t)

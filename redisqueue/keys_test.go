@@ -51,12 +51,18 @@ func TestKeysAreThoseOfTheProtocol(t *testing.T) {
 
 // FuzzKeys: all keys of a queue lie in one slot, no two are the same, and no two queues share one.
 func FuzzKeys(f *testing.F) {
-	f.Add("worker", "default", "other", "w1")
-	f.Add("a", "b:inflight", "b", "inflight:x")
-	f.Add("a.b", "-", "_", "")
-	f.Fuzz(func(t *testing.T, namespace, queue, other, name string) {
-		for _, text := range []string{namespace, queue, other} {
+	f.Add("worker", "worker", "default", "other", "w1")
+	f.Add("a", "a", "b:inflight", "b", "inflight:x")
+	f.Add("a.b", "a", "-", "_", "")
+	f.Add("shop", "shop.eu", "eu:default", "default", "w")
+	f.Fuzz(func(t *testing.T, namespace, another, queue, other, name string) {
+		for _, text := range []string{queue, other} {
 			if worker.CheckQueueName(text) != nil {
+				return
+			}
+		}
+		for _, text := range []string{namespace, another} {
+			if (Config{Namespace: text}).withDefaults().check() != nil {
 				return
 			}
 		}
@@ -65,10 +71,10 @@ func FuzzKeys(f *testing.F) {
 			require.Equal(t, slot(mine[0]), slot(key), key)
 		}
 		require.Len(t, slices.Compact(slices.Sorted(slices.Values(mine))), len(mine))
-		if other == queue {
+		if other == queue && another == namespace {
 			return
 		}
-		for _, key := range allKeys(keysOf(namespace, other), name) {
+		for _, key := range allKeys(keysOf(another, other), name) {
 			require.NotContains(t, mine, key)
 		}
 	})

@@ -3,7 +3,6 @@ package redisqueue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -112,11 +111,7 @@ func readBeat(reply rueidis.RedisMessage) (*beatAnswer, error) {
 	}
 	b := &beatAnswer{held: make(map[string]int64, len(entries)/2)}
 	for i := 0; i+1 < len(entries); i += 2 {
-		token, err := strconv.ParseInt(entries[i+1], 10, 64)
-		if err != nil {
-			return nil, &replyError{heartbeatScript.name, fmt.Sprintf("token %q", entries[i+1])}
-		}
-		b.held[entries[i]] = token
+		b.held[entries[i]] = readToken(entries[i+1])
 	}
 	if b.canceled, err = parts[1].AsStrSlice(); err != nil {
 		return nil, err
@@ -129,6 +124,15 @@ func readBeat(reply rueidis.RedisMessage) (*beatAnswer, error) {
 		b.expired = append(b.expired, expired{worker: workers[i], deadline: workers[i+1]})
 	}
 	return b, nil
+}
+
+// readToken reads a fencing token as the scripts do: garbage is 0, under which it can be settled, too.
+func readToken(text string) int64 {
+	token, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || token < 0 || len(text) > 16 || strconv.FormatInt(token, 10) != text {
+		return 0
+	}
+	return token
 }
 
 // reconcile acts on differences between what Redis says that this worker holds and what it knows.

@@ -21,10 +21,11 @@ type ledger struct {
 
 // holding is one job that the worker holds.
 type holding struct {
-	token    int64
-	suspect  bool // it may take this worker down
-	settling bool // a verdict was sent and not refused, so Redis may have let go of it
-	missing  bool // Redis did not have it at the last beat
+	token    int64 // as it was handed out
+	inRedis  int64 // as Redis has it: a later one once another entry of the job was claimed
+	suspect  bool  // it may take this worker down
+	settling bool  // a verdict was sent and not refused, so Redis may have let go of it
+	missing  bool  // Redis did not have it at the last beat
 }
 
 // stranger is a claim in Redis that nobody here knows, as from a claim whose reply was lost.
@@ -54,22 +55,41 @@ func (l *ledger) beginClaim() (suspect bool) {
 }
 
 // endClaim says that the claim was answered with jobs; those with threshold crashes are suspects. With unknown set it
-// was not, and may still be executed.
-func (l *ledger) endClaim(jobs []*worker.Job, threshold int, unknown bool) {
+// was not, and may still be executed. It returns the jobs without those that this worker holds already: an id was in
+// the lists a second time, so the claim goes on under its new token.
+func (l *ledger) endClaim(jobs []*worker.Job, threshold int, unknown bool) []*worker.Job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.claiming = false
 	if unknown {
 		l.doubts = 2
 	}
+	fresh := jobs[:0]
 	for _, job := range jobs {
+		if mine, ok := l.held[job.ID]; ok && !mine.settling {
+			mine.inRedis = job.Token
+			l.held[job.ID] = mine
+			continue
+		}
 		suspect := job.Reject == nil && job.Crashes >= threshold
 		l.forgetLocked(job.ID)
-		l.held[job.ID] = holding{token: job.Token, suspect: suspect}
+		l.held[job.ID] = holding{token: job.Token, inRedis: job.Token, suspect: suspect}
 		if suspect {
 			l.suspects++
 		}
+		fresh = append(fresh, job)
 	}
+	return fresh
+}
+
+// inRedis returns the token under which Redis has the claim that a job was handed out by.
+func (l *ledger) inRedis(job *worker.Job) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if mine, ok := l.held[job.ID]; ok && mine.token == job.Token {
+		return mine.inRedis
+	}
+	return job.Token
 }
 
 // settling says that verdicts are about to be sent.
@@ -89,15 +109,17 @@ func (l *ledger) setSettling(verdicts []worker.Verdict, settling bool) {
 	}
 }
 
-// settled says that Redis has executed the verdicts.
-func (l *ledger) settled(verdicts []worker.Verdict) {
+// settled says that Redis has executed the verdicts, and reports whether this worker may take a suspect again by that.
+func (l *ledger) settled(verdicts []worker.Verdict) (freed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	before := l.suspects
 	for _, v := range verdicts {
 		if h, ok := l.held[v.Job.ID]; ok && h.token == v.Job.Token {
 			l.forgetLocked(v.Job.ID)
 		}
 	}
+	return before > 0 && l.suspects == 0
 }
 
 // drop forgets a claim that Redis no longer has.
@@ -132,7 +154,7 @@ func (l *ledger) compare(redis map[string]int64) (strange, lost []held) {
 	defer l.mu.Unlock()
 	seen := make(map[string]stranger)
 	for id, token := range redis {
-		if mine, ok := l.held[id]; ok && mine.token == token {
+		if mine, ok := l.held[id]; ok && mine.inRedis == token {
 			continue
 		}
 		s, again := l.strangers[id]
@@ -149,7 +171,7 @@ func (l *ledger) compare(redis map[string]int64) (strange, lost []held) {
 	}
 	for id, mine := range maps.All(l.held) {
 		token, ok := redis[id]
-		missing := !mine.settling && (!ok || token != mine.token)
+		missing := !mine.settling && (!ok || token != mine.inRedis)
 		if missing && mine.missing {
 			lost = append(lost, held{id, mine.token})
 		}

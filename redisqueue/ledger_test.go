@@ -117,11 +117,34 @@ func TestASecondSuspectIsNotClaimed(t *testing.T) {
 	l.endClaim([]*worker.Job{suspect, loop, claimed("plain", 3)}, 2, false)
 	require.False(t, l.beginClaim())
 	l.endClaim(nil, 2, false)
-	l.settled(verdict("plain", 3))
+	require.False(t, l.settled(verdict("plain", 3)))
 	require.False(t, l.beginClaim())
 	l.endClaim(nil, 2, false)
-	l.settled(verdict("s", 1))
+	require.True(t, l.settled(verdict("s", 1)))
+	require.False(t, l.settled(verdict("s", 1)))
 	require.True(t, l.beginClaim(), "one that isn't run is none")
+}
+
+// A second entry of a held job makes no second job, unless a verdict may have ended the first claim.
+func TestAJobThatIsHeldIsNotHandedOutAgain(t *testing.T) {
+	l := newLedger()
+	x := claimed("x", 7)
+	l.beginClaim()
+	require.Len(t, l.endClaim([]*worker.Job{x}, 2, false), 1)
+	l.beginClaim()
+	require.Empty(t, l.endClaim([]*worker.Job{claimed("x", 9)}, 2, false))
+	require.Equal(t, int64(9), l.inRedis(x))
+	require.Equal(t, int64(6), l.inRedis(claimed("x", 6)))
+	for range 3 {
+		strange, lost := l.compare(map[string]int64{"x": 9})
+		require.Empty(t, strange)
+		require.Empty(t, lost)
+	}
+	l.settling(verdict("x", 7))
+	l.beginClaim()
+	require.Len(t, l.endClaim([]*worker.Job{claimed("x", 11)}, 2, false), 1)
+	token, _ := l.token("x")
+	require.Equal(t, int64(11), token)
 }
 
 // While a claim's outcome is unknown it may have brought a suspect.

@@ -26,11 +26,18 @@ func (q *Queue) MarkCanceled(ctx context.Context, queue, id string) (worker.Canc
 	if err != nil {
 		return worker.CancelMark{}, explain(doing, queue, err)
 	}
-	job, err := bodyOf(cancelMarkScript, reply, id)
+	job, err := bodyOf(cancelMarkScript, reply, queue, id)
 	if err != nil {
 		return worker.CancelMark{}, explain(doing, queue, err)
 	}
-	return worker.CancelMark{Place: place, Token: token, Job: job}, nil
+	if len(reply) < 4 {
+		return worker.CancelMark{}, explain(doing, queue, &replyError{cancelMarkScript.name, "too short"})
+	}
+	ended, err := reply[3].ToString()
+	if err != nil {
+		return worker.CancelMark{}, explain(doing, queue, err)
+	}
+	return worker.CancelMark{Place: place, Token: token, Job: job, State: finalState(ended)}, nil
 }
 
 // RemoveCanceled moves a marked job that still waits among the dead. An unmarked one that waits belongs to another
@@ -59,16 +66,16 @@ func (q *Queue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, i
 	if place == worker.PlaceWaiting || place == worker.PlaceHeld {
 		return nil, 0, fmt.Errorf("%s %s: job %q: %w", doing, queue, id, worker.ErrJobActive)
 	}
-	job, err := bodyOf(requeueDrawScript, reply, id)
+	job, err := bodyOf(requeueDrawScript, reply, queue, id)
 	if err != nil {
 		return nil, 0, explain(doing, queue, err)
 	}
 	return job, token, nil
 }
 
-// bodyOf decodes the third value of a reply. A body that is no job's, or another's, is none: the caller knows better
-// what the job should be.
-func bodyOf(s *script, reply []rueidis.RedisMessage, id string) (*worker.Job, error) {
+// bodyOf decodes the third value of a reply. A body that is no job's, or another's, or another queue's, is none: the
+// caller knows better what the job should be.
+func bodyOf(s *script, reply []rueidis.RedisMessage, queue, id string) (*worker.Job, error) {
 	if len(reply) < 3 {
 		return nil, &replyError{s.name, "too short"}
 	}
@@ -76,7 +83,7 @@ func bodyOf(s *script, reply []rueidis.RedisMessage, id string) (*worker.Job, er
 	if err != nil {
 		return nil, err
 	}
-	if job, err := worker.DecodeJob(body); err == nil && job.ID == id {
+	if job, err := worker.DecodeJob(body); err == nil && job.ID == id && job.Queue == queue {
 		return job, nil
 	}
 	return nil, nil

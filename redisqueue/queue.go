@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +22,8 @@ import (
 
 // Config says how a Queue behaves. The zero value of every field works.
 type Config struct {
-	// Namespace begins all keys, so that several applications can share a server. It has the alphabet of queue names.
-	// Empty means "worker".
+	// Namespace begins all keys, so that several applications can share a server. It has the alphabet of queue names
+	// without the colon, which ends it in a key: A-Z a-z 0-9 _ . -, at most 64 of them. Empty means "worker".
 	Namespace string
 	// Lease is how long a worker may be out of touch before others start to doubt it; it is renewed five times as
 	// often. Zero means 10 seconds, the least is 1 second. All workers of a queue should have the same.
@@ -79,8 +80,10 @@ func (c Config) withDefaults() Config {
 // check reports all that is wrong with a config that has its defaults.
 func (c Config) check() error {
 	var errs []error
-	if err := worker.CheckQueueName(c.Namespace); err != nil {
-		errs = append(errs, fmt.Errorf("Namespace is not one: as a %w", err))
+	// A colon would make the keys of "a:b" and queue "c" those of "a" and queue "b:c".
+	if worker.CheckQueueName(c.Namespace) != nil || strings.Contains(c.Namespace, ":") {
+		errs = append(errs, fmt.Errorf("Namespace is %q: allowed are up to %d of A-Z a-z 0-9 _ . -",
+			c.Namespace, worker.MaxQueueLength))
 	}
 	if c.Lease < minLease {
 		errs = append(errs, fmt.Errorf("Lease is %v: the least is %v", c.Lease, minLease))

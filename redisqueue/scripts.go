@@ -30,6 +30,7 @@ var (
 	heartbeatScript    = load("heartbeat")
 	retireScript       = load("retire")
 	trimScript         = load("trim")
+	wakeScript         = load("wake")
 	cancelMarkScript   = load("cancel_mark")
 	cancelRemoveScript = load("cancel_remove")
 	requeueDrawScript  = load("requeue_draw")

@@ -17,7 +17,7 @@ func allScripts() map[string]*script {
 	all := make(map[string]*script)
 	for _, s := range []*script{
 		enqueueScript, registerScript, claimScript, settleScript, checkpointScript, heartbeatScript, retireScript,
-		trimScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
+		trimScript, wakeScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
 	} {
 		all[s.name] = s
 	}

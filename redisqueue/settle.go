@@ -68,7 +68,9 @@ func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error 
 	if err != nil {
 		return explain(doing, c.name, err)
 	}
-	c.ledger.settled(verdicts)
+	if c.ledger.settled(verdicts) {
+		c.freed(ctx)
+	}
 	if ignored := counts[0]; ignored > 0 {
 		c.queue.config.Logger.Debug("verdicts on jobs that are no longer held", "queue", c.name, "verdicts", ignored)
 	}
@@ -85,13 +87,13 @@ func (c *consumer) settleArgs(verdicts []worker.Verdict) []string {
 	for _, v := range verdicts {
 		if v.Action == worker.ActionComplete {
 			complete++
-			args = append(args, v.Job.ID, strconv.FormatInt(v.Job.Token, 10))
+			args = append(args, v.Job.ID, strconv.FormatInt(c.ledger.inRedis(v.Job), 10))
 		}
 	}
 	args[4] = strconv.Itoa(complete)
 	for _, v := range verdicts {
 		if v.Action != worker.ActionComplete {
-			args = append(args, v.Job.ID, strconv.FormatInt(v.Job.Token, 10), actionArg(v.Action),
+			args = append(args, v.Job.ID, strconv.FormatInt(c.ledger.inRedis(v.Job), 10), actionArg(v.Action),
 				strconv.FormatInt(ceilMillis(max(v.Delay, 0)), 10), causeArg(v.Cause))
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +24,124 @@ func suspect(t testing.TB, s *server, id string, crashes int) {
 	s.ok("HSET", key("jobs"), id, string(body))
 	s.ok("HSET", key("history"), id, fmt.Sprintf("1 %d", crashes))
 	s.ok("RPUSH", key("suspects"), id)
+}
+
+// A worker that has settled its suspect takes the next one at once, not after a wait: the wake-up reaches it also while
+// others wait that hold one.
+func TestSuspectsDrainAsFastAsTheyAreSettled(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *server) {
+				watched, w := wired(s)
+				q := watched.queue(redisqueue.Config{})
+				const n = 30
+				for i := range n {
+					suspect(t, s, fmt.Sprint("s", i), 2)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				var mu sync.Mutex
+				var all sync.WaitGroup
+				left := n
+				run := func(c worker.Consumer, job *worker.Job, d time.Duration) {
+					time.Sleep(d)
+					if err := c.Settle(ctx, worker.Verdict{Job: job, Action: worker.ActionComplete}); err != nil {
+						t.Errorf("settle: %v", err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if left--; left == 0 {
+						cancel()
+					}
+				}
+				start := time.Now()
+				for i := range workers {
+					c := open(t, q, 5)
+					d := 50 * time.Millisecond
+					if i > 0 {
+						d = time.Second // they wait for wake-ups, but can do nothing with them
+					}
+					all.Go(func() {
+						for ctx.Err() == nil {
+							jobs, _ := c.Claim(ctx, worker.ClaimOptions{Limit: 8})
+							for _, job := range jobs {
+								all.Go(func() { run(c, job, d) })
+							}
+							if len(jobs) == 0 {
+								_, _ = c.Claim(ctx, worker.ClaimOptions{Wait: time.Minute})
+							}
+						}
+					})
+				}
+				all.Wait()
+				require.LessOrEqual(t, time.Since(start), n*55*time.Millisecond+time.Second, "no wait ran out")
+				require.LessOrEqual(t, w.pops.Load(), int64(n*(workers+1)), "nobody wakes itself over and over")
+				require.LessOrEqual(t, w.scripts.Load(), int64(n*(workers+5)))
+			})
+		})
+	}
+}
+
+// Only a settled suspect makes anybody look again.
+func TestSettlingAPlainJobWakesNobody(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		c := open(t, q, 5)
+		enqueue(t, q, named(t, "a", "b")...)
+		suspect(t, s, "s1", 2)
+		suspect(t, s, "s2", 2)
+		jobs := claim(t, c, 2)
+		require.Equal(t, []string{"s1", "a"}, ids(jobs))
+		s.ok("DEL", key("wake"))
+		settle(t, c, worker.ActionComplete, jobs[1])
+		require.Empty(t, s.list("wake"))
+		settle(t, c, worker.ActionComplete, jobs[0])
+		require.Len(t, s.list("wake"), 1)
+	})
+}
+
+// A pool hands on a wake-up that it has no slot for.
+func TestWakeWakesAnotherWorkerIfThereIsSomething(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		c := open(t, q, 5)
+		wakes := func() int {
+			s.ok("DEL", key("wake"))
+			for range 2 {
+				require.NoError(t, c.(worker.Waker).Wake(context.Background()))
+			}
+			return len(s.list("wake"))
+		}
+		require.Equal(t, 0, wakes())
+		enqueue(t, q, newJob(t, worker.After(time.Hour)))
+		require.Equal(t, 0, wakes(), "due much later")
+		enqueue(t, q, newJob(t))
+		require.Equal(t, 1, wakes())
+		claim(t, c, 9)
+		require.Equal(t, 0, wakes())
+		suspect(t, s, "s", 2)
+		require.Equal(t, 1, wakes())
+		claim(t, c, 9)
+		enqueue(t, q, newJob(t, worker.After(time.Second)))
+		require.Equal(t, 1, wakes(), "due soon: the wake-up may have been for it")
+	})
+}
+
+func TestAWakeReachesAWaitingWorker(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		c, other := open(t, q, 0), open(t, q, 0)
+		done := make(chan []*worker.Job)
+		go func() {
+			jobs, _ := other.Claim(context.Background(), worker.ClaimOptions{Limit: 1, Wait: time.Minute})
+			done <- jobs
+		}()
+		synctest.Wait()
+		raw(t, s, newJob(t)) // without a wake-up
+		start := time.Now()
+		require.NoError(t, c.(worker.Waker).Wake(context.Background()))
+		require.Len(t, receive(t, done), 1)
+		require.Zero(t, time.Since(start))
+	})
 }
 
 // A suspect comes before everything else; one worker holds at most one.

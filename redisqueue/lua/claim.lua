@@ -1,5 +1,6 @@
--- claim: hands out jobs to a worker. What is due is promoted first; suspects come before pending.
--- Includes: now, wake, schedule, session, history, token
+-- claim: hands out jobs to a worker. What is due is promoted first; suspects come before pending. It ends early when
+-- the jobs become too large for one reply; what it did not take stays where it is.
+-- Includes: now, wake, schedule, session, history, whole, token
 -- KEYS[1] pending
 -- KEYS[2] suspects
 -- KEYS[3] jobs
@@ -22,7 +23,7 @@
 -- Returns 'lost' when the session is over, else {now, next, token, dropped, n, id, body × n, index, 'attempts crashes
 --   canceled', checkpoint × some}. Times are in ms; next is when the next scheduled job is due, now when more waits
 --   already, -1 if nothing is scheduled. The n jobs have the tokens from token on. Jobs without the last three have
---   none of it. A dropped entry had no body.
+--   none of it. A dropped entry had no body, or was a second one of a job in the reply.
 local pending = KEYS[1]
 local suspects = KEYS[2]
 local jobs = KEYS[3]
@@ -40,6 +41,7 @@ local limit = tonumber(ARGV[2])
 local may_suspect = ARGV[4] == '1'
 local max_crashes = tonumber(ARGV[5])
 local threshold = tonumber(ARGV[6])
+local max_bytes = 4194304 -- of bodies and checkpoints in a reply, unless one job has more
 
 redis.call('HDEL', inflight, '')
 -- Reads of the wrong type fail here, before anything else is written.
@@ -72,32 +74,61 @@ if due and due <= now then
   due = next_due(scheduled)
 end
 
-local first = next_token(token, now, tonumber(ARGV[3]))
-local ids, bodies = {}, {}
-local dropped = 0
+local first = next_token(token, now, ARGV[3])
+local ids, bodies, kept = {}, {}, {} -- of what is handed out: kept are the checkpoints
+local taken = {} -- by id
+local bytes, dropped = 0, 0
 local rare = redis.call('EXISTS', suspects, history, checkpoints, cancels, void) > 0
-local voids = rare and redis.call('HLEN', void) > 0
+local voids, saved = false, false
 if rare then
   redis.call('LLEN', suspects)
   redis.call('HLEN', history)
-  redis.call('HLEN', checkpoints)
   redis.call('HLEN', cancels)
+  saved = redis.call('HLEN', checkpoints) > 0
+  voids = redis.call('HLEN', void) > 0
 end
 
--- hold makes the worker the holder of jobs; it comes before they leave the list.
-local function hold(new_ids, new_bodies)
-  if #new_ids == 0 then
+-- take adds a job to those that are handed out. It returns false when the reply has no room for it, and drops an entry
+-- that has no body, or whose job is among them already.
+local function take(id, body, checkpoint)
+  if not body or taken[id] then
+    dropped = dropped + 1
+    return true
+  end
+  local size = #body + (checkpoint and #checkpoint or 0)
+  if #ids > 0 and bytes + size > max_bytes then
+    return false
+  end
+  bytes = bytes + size
+  taken[id] = true
+  ids[#ids + 1] = id
+  bodies[#ids] = body
+  kept[#ids] = checkpoint
+  return true
+end
+
+-- hold makes the worker the holder of what was taken from the place from on; it comes before that leaves the list.
+local function hold(from)
+  if from > #ids then
     return
   end
-  redis.call('SET', token, string.format('%.0f', first + #ids + #new_ids - 1))
+  redis.call('SET', token, string.format('%.0f', first + #ids - 1))
   local entries = {}
-  for i, id in ipairs(new_ids) do
-    entries[2 * i - 1] = id
-    entries[2 * i] = string.format('%.0f', first + #ids)
-    ids[#ids + 1] = id
-    bodies[#bodies + 1] = new_bodies[i]
+  for i = from, #ids do
+    entries[#entries + 1] = ids[i]
+    entries[#entries + 1] = string.format('%.0f', first + i - 1)
   end
   redis.call('HSET', inflight, unpack(entries))
+end
+
+-- stale returns how many entries of id no longer count, by its value in void. What is no such number is removed: the
+-- entries count.
+local function stale(id, value)
+  local n = whole(value)
+  if value and n == 0 then
+    redis.call('HDEL', void, id)
+  end
+  return n
 end
 
 -- use_void says that one entry of id in the lists, one that no longer counted, is gone.
@@ -109,7 +140,7 @@ end
 
 -- Suspects: at most one that runs, and nothing beside it when it has its last crash to spend. Those that are handed
 -- out in order not to be run do not count.
-local took_suspect, alone = false, false
+local took_suspect, alone, no_room = false, false, false
 if rare then
   for _ = 1, 100 do
     local id = #ids < limit and redis.call('LINDEX', suspects, 0)
@@ -117,17 +148,20 @@ if rare then
       break
     end
     local body = redis.call('HGET', jobs, id)
-    if voids and redis.call('HEXISTS', void, id) == 1 then
+    if voids and stale(id, redis.call('HGET', void, id)) > 0 then
       use_void(id)
-    elseif not body then
-      dropped = dropped + 1
     else
       local _, crashes = counts(redis.call('HGET', history, id))
-      local runs = crashes < max_crashes and redis.call('HEXISTS', cancels, id) == 0
+      local runs = body and not taken[id] and crashes < max_crashes and redis.call('HEXISTS', cancels, id) == 0
       if runs and (took_suspect or not may_suspect) then
         break
       end
-      hold({id}, {body})
+      local from = #ids + 1
+      if not take(id, body, saved and redis.call('HGET', checkpoints, id)) then
+        no_room = true
+        break
+      end
+      hold(from)
       took_suspect = took_suspect or runs
       alone = runs and crashes >= max_crashes - 1
     end
@@ -138,59 +172,79 @@ if rare then
   end
 end
 
--- live returns those of a batch from the head of pending that still count, at most most, and how many entries that
--- uses up.
+-- live returns those of a batch from the head of pending that still count, at most most, and their places in it.
 local function live(batch, most)
-  if not voids then
-    return batch, #batch
-  end
-  local stale = redis.call('HMGET', void, unpack(batch))
-  local left, kept = {}, {}
+  local values = redis.call('HMGET', void, unpack(batch))
+  local left, found, places = {}, {}, {}
   for i, id in ipairs(batch) do
-    if #kept == most then
-      return kept, i - 1
+    if #found == most then
+      break
     end
-    left[id] = left[id] or tonumber(stale[i] or 0)
+    left[id] = left[id] or stale(id, values[i])
     if left[id] > 0 then
       left[id] = left[id] - 1
-      use_void(id)
     else
-      kept[#kept + 1] = id
+      found[#found + 1] = id
+      places[#found] = i
     end
   end
-  return kept, #batch
+  return found, places
+end
+
+-- take_all takes jobs while the reply has room, and returns how many entries that uses up. Bodies are read in parts:
+-- what has no room is mostly not read either.
+local function take_all(found)
+  local used, part = 0, 16
+  while used < #found do
+    local last = math.min(used + part, #found)
+    local values = redis.call('HMGET', jobs, unpack(found, used + 1, last))
+    local marks = saved and redis.call('HMGET', checkpoints, unpack(found, used + 1, last)) or {}
+    for i = 1, #values do
+      if not take(found[used + 1], values[i], marks[i]) then
+        return used
+      end
+      used = used + 1
+    end
+    local fit = bytes > 0 and math.floor((max_bytes - bytes) * #ids / bytes) or part
+    part = math.max(1, math.min(4 * part, fit))
+  end
+  return used
 end
 
 -- Pending. Entries that do not count may use up a batch, so there are several.
 for _ = 1, 4 do
   local most = limit - #ids
-  if alone or most <= 0 then
+  if alone or no_room or most <= 0 then
     break
   end
   local batch = redis.call('LRANGE', pending, 0, voids and math.min(most + 100, 500) - 1 or most - 1)
   if #batch == 0 then
     break
   end
-  local found, used = live(batch, most)
-  local values = #found > 0 and redis.call('HMGET', jobs, unpack(found)) or {}
-  local new_ids, new_bodies = found, values
-  for i = 1, #found do
-    if not values[i] then
-      new_ids, new_bodies = {}, {}
-      break
-    end
+  local found, places = batch, nil
+  if voids then
+    found, places = live(batch, most)
   end
-  if new_ids ~= found then
-    for i, id in ipairs(found) do
-      if values[i] then
-        new_ids[#new_ids + 1] = id
-        new_bodies[#new_bodies + 1] = values[i]
+  local from = #ids + 1
+  local used = take_all(found)
+  no_room = used < #found
+  hold(from)
+  if places then
+    -- Entries that do not count go with those before them.
+    local last = no_room and places[used + 1] - 1 or #found == most and places[most] or #batch
+    local k = 1
+    for i = 1, last do
+      if places[k] == i then
+        k = k + 1
+      else
+        use_void(batch[i])
       end
     end
-    dropped = dropped + #found - #new_ids
+    used = last
   end
-  hold(new_ids, new_bodies)
-  redis.call('LPOP', pending, used)
+  if used > 0 then
+    redis.call('LPOP', pending, used)
+  end
 end
 
 local left = redis.call('LLEN', pending)
@@ -214,7 +268,7 @@ for i, id in ipairs(ids) do
   reply[5 + 2 * i] = bodies[i]
 end
 if rare and #ids > 0 then
-  local histories, canceled, kept = look_up(history, ids), look_up(cancels, ids), look_up(checkpoints, ids)
+  local histories, canceled = look_up(history, ids), look_up(cancels, ids)
   for i = 1, #ids do
     if histories[i] or canceled[i] or kept[i] then
       local attempts, crashes = counts(histories[i])

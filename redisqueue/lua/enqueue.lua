@@ -1,5 +1,5 @@
 -- enqueue: makes jobs available, each once by id. The one script that is refused when memory is out.
--- Includes: now, wake, schedule
+-- Includes: now, wake, schedule, history
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -28,8 +28,8 @@ local function known(id)
   if not redis.call('ZSCORE', dead, id) then
     return 'known'
   end
-  local value = redis.call('HGET', history, id)
-  return value and string.match(value, '^%d+ %d+ ([fc])') or '?'
+  local state = ended(redis.call('HGET', history, id))
+  return state == '' and '?' or state
 end
 
 -- refuse answers for all jobs after the very first write failed; Redis lets a script go on once it has written. A known

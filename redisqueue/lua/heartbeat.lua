@@ -5,9 +5,10 @@
 -- KEYS[3] cancels
 -- ARGV[1] worker
 -- ARGV[2] lease in ms
--- ARGV[3] the most expired workers to report
+-- ARGV[3] the most expired workers to report, of either kind
 -- Returns 'lost' when the session is over, else {{id, token, …} of what the worker holds, {id, …} of those that are
---   canceled, {worker, deadline, …} of workers whose lease ran out; 0 is the deadline of those being taken over}.
+--   canceled, {worker, deadline, …} of workers whose lease ran out; 0 is the deadline of those being taken over}. So
+--   did a lease, it seems, that lasts longer than any that is renewed: Redis's clock has stepped back since.
 local inflight = KEYS[1]
 local workers = KEYS[2]
 local cancels = KEYS[3]
@@ -36,4 +37,8 @@ if #held > 0 and redis.call('EXISTS', cancels) == 1 then
 end
 local expired = redis.call('ZRANGEBYSCORE', workers, '-inf', '(' .. string.format('%.0f', now), 'WITHSCORES', 'LIMIT', 0,
   ARGV[3])
+local latest = string.format('%.0f', now + 2 * ARGV[2] + 3600000) -- others may have longer leases, but not that long
+for _, value in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. latest, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])) do
+  expired[#expired + 1] = value
+end
 return {held, canceled, expired}

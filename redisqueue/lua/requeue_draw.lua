@@ -1,5 +1,5 @@
 -- requeue_draw: draws the token of a job's new round, unless the job waits or is held.
--- Includes: now, token, place
+-- Includes: now, whole, token, place
 -- KEYS[1] jobs
 -- KEYS[2] workers
 -- KEYS[3] dead
@@ -15,15 +15,15 @@ local dead = KEYS[3]
 local token = KEYS[4]
 
 redis.call('ZREM', dead, '')
-local names = changed_workers(workers, 2)
-if names then
-  return {'again', unpack(names)}
+local again = changed_workers(workers, 2)
+if again then
+  return again
 end
 
 local place = place_of(ARGV[1], jobs, dead, 5)
 if place == 'waiting' or place == 'held' then
   return {place, 0, ''}
 end
-local drawn = next_token(token, now_ms(), 0)
+local drawn = next_token(token, now_ms(), '0')
 redis.call('SET', token, string.format('%.0f', drawn))
 return {place, drawn, place == 'dead' and redis.call('HGET', jobs, ARGV[1]) or ''}

@@ -30,9 +30,9 @@ redis.call('ZCARD', scheduled)
 redis.call('HLEN', history)
 redis.call('HLEN', cancels)
 redis.call('LLEN', wake)
-local names = changed_workers(workers, 4)
-if names then
-  return {'again', unpack(names)}
+local again = changed_workers(workers, 4)
+if again then
+  return again
 end
 
 local id, due = ARGV[1], ARGV[3]

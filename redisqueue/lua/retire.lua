@@ -1,7 +1,7 @@
 -- retire: ends a worker's session, by itself or by another worker once its lease ran out. It fences the worker first,
 -- then gives what it held back to the head of the queue in claim order, and removes it when nothing is left. One call
 -- moves a part: it is repeated until nothing is left, by anybody.
--- Includes: wake, history, head
+-- Includes: wake, history, whole, head
 -- KEYS[1] pending
 -- KEYS[2] suspects
 -- KEYS[3] history
@@ -39,7 +39,7 @@ redis.call('ZADD', workers, 'XX', 0, ARGV[1])
 local entries = redis.call('HGETALL', inflight)
 local held = {}
 for i = 1, #entries, 2 do
-  held[#held + 1] = {id = entries[i], token = tonumber(entries[i + 1])}
+  held[#held + 1] = {id = entries[i], token = whole(entries[i + 1])} -- garbage is a token, too: 0
 end
 -- The latest claims go first, so that the first one ends at the very head.
 table.sort(held, function(a, b) return a.token > b.token end)

@@ -1,5 +1,6 @@
--- settle: ends claims. Verdicts on jobs that the worker does not hold under the verdict's token are ignored.
--- Includes: now, wake, schedule, session, history, head, dead
+-- settle: ends claims. Verdicts on jobs that the worker does not hold under the verdict's token are ignored; 0 is the
+-- token of a claim whose own is garbage.
+-- Includes: now, wake, schedule, session, history, whole, head, dead
 -- KEYS[1] pending
 -- KEYS[2] suspects
 -- KEYS[3] jobs
@@ -52,10 +53,15 @@ local tokens = redis.call('HMGET', inflight, unpack(ids))
 local ignored = 0
 local seen = {} -- of several verdicts on one job, the first counts, and completion before all others
 
+-- holds returns whether the worker holds ids[i] under the token that a verdict has.
+local function holds(i, sent)
+  return tokens[i] == sent or (sent == '0' and tokens[i] and whole(tokens[i]) == 0)
+end
+
 local function complete()
   local done = {}
   for i = 1, n do
-    if tokens[i] == ARGV[5 + 2 * i] then
+    if holds(i, ARGV[5 + 2 * i]) then
       done[#done + 1] = ids[i]
       seen[ids[i]] = true
     end
@@ -102,7 +108,7 @@ end
 local function judge(i, id, action, delay, cause)
   local attempts, crashes = counts(histories[i])
   if action == 'release' and delay == 0 then
-    released[#released + 1] = {id = id, token = tonumber(tokens[i])}
+    released[#released + 1] = {id = id, token = whole(tokens[i])}
   elseif action == 'release' or action == 'snooze' then
     put_off(i, id, delay)
   elseif action == 'retry' then
@@ -122,7 +128,7 @@ local i = n
 for at = others, #ARGV, 5 do
   i = i + 1
   local id = ids[i]
-  if tokens[i] == ARGV[at + 1] and not seen[id] then
+  if holds(i, ARGV[at + 1]) and not seen[id] then
     seen[id] = true
     settled[#settled + 1] = id
     judge(i, id, ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4])

@@ -1,10 +1,21 @@
+-- count returns the number that a text says, at most a million; 0 when it says none.
+local function count(text)
+  local digits = string.match(text or '', '^0*(%d+)$')
+  if not digits then
+    return 0
+  end
+  return #digits > 6 and 1000000 or tonumber(digits)
+end
+
 -- counts returns the attempts and crashes of a value in history, which may be absent.
 local function counts(value)
-  if not value then
-    return 0, 0
-  end
-  local attempts, crashes = string.match(value, '^(%d+) (%d+)')
-  return tonumber(attempts or 0), tonumber(crashes or 0)
+  local attempts, crashes = string.match(value or '', '^(%S+) (%S+)')
+  return count(attempts), count(crashes)
+end
+
+-- ended returns how a dead job ended, by its value in history: 'f', 'c', or '' when that isn't known.
+local function ended(value)
+  return string.match(value or '', '^%S+ %S+ ([fc])') or ''
 end
 
 -- look_up returns the values of ids in a hash; an empty table when the hash is absent, as rare ones mostly are.

@@ -1,17 +1,18 @@
--- changed_workers returns the names of all workers when they are not exactly ARGV[first] to the last one, else nil: a
--- script that must know whether a job is held has to be given every worker's inflight hash.
+-- changed_workers returns the reply {'again', worker, …} with all workers when they are not exactly ARGV[first] to the
+-- last one, else nil: a script that must know whether a job is held has to be given every worker's inflight hash.
 local function changed_workers(workers, first)
   local names = redis.call('ZRANGE', workers, 0, -1)
-  local given = {}
+  local given, reply = {}, {'again'}
   for i = first, #ARGV do
     given[ARGV[i]] = true
   end
   local same = #names == #ARGV - first + 1
   for _, name in ipairs(names) do
     same = same and given[name]
+    reply[#reply + 1] = name -- one by one: there may be more than unpack can take
   end
   if not same then
-    return names
+    return reply
   end
 end
 
