@@ -6,42 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
 )
-
-// Config is what a pool is made of. Backend.Queue and Registry are required.
-type Config struct {
-	Backend
-
-	// Registry tells which handler runs which type of job. NewPool takes a copy.
-	Registry *Registry
-	// Queues are the queues to serve. Nil means {"default": {}}.
-	Queues map[string]QueueConfig
-	// Concurrency is how many handlers run at once, at most 100,000. Zero means GOMAXPROCS.
-	Concurrency int
-	// Retry applies where neither the job nor its handler says anything. Zero fields mean DefaultRetry.
-	Retry RetryPolicy
-	// MaxCrashes is how many workers a job may take down before it fails. Zero means 3.
-	MaxCrashes int
-	// JobTimeout bounds a handler where neither the job nor its handler's defaults do. Zero means 30 minutes.
-	JobTimeout time.Duration
-	// DrainTimeout is how long jobs may go on after Stop. Zero means 30 seconds.
-	DrainTimeout time.Duration
-	// CancelGrace is how long a handler may take to return after its context has ended. Then it is abandoned: its slot
-	// is freed, and what it still says is refused. Zero means 5 seconds.
-	CancelGrace time.Duration
-}
-
-// QueueConfig is one queue's part in a pool.
-type QueueConfig struct {
-	// Weight is the queue's share of the slots while several queues have jobs. Zero means 1.
-	Weight int
-	// Concurrency is how many of the pool's slots the queue may use. Zero means all.
-	Concurrency int
-}
 
 // Errors of a pool's life cycle.
 var (
@@ -89,8 +57,6 @@ type Pool struct {
 	stopErr    error
 }
 
-const maxConcurrency = 100_000
-
 type poolState int
 
 const (
@@ -120,64 +86,6 @@ func NewPool(cfg Config) (*Pool, error) {
 			share: p.slots.addShare(q.Weight, q.Concurrency)})
 	}
 	return p, nil
-}
-
-func (c *Config) problems() (problems []error) {
-	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if c.Registry == nil {
-		add("Registry is missing")
-	} else {
-		problems = append(problems, c.Registry.check()...)
-	}
-	if c.Queues != nil && len(c.Queues) == 0 {
-		add("Queues is empty: leave it out for the queue %q", DefaultQueue)
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Queues)) {
-		if err := CheckQueueName(name); err != nil {
-			add("Queues: %w", err)
-		}
-		if q := c.Queues[name]; q.Weight < 0 || q.Concurrency < 0 {
-			add("Queues: queue %q has weight %d and concurrency %d: neither may be negative", name, q.Weight, q.Concurrency)
-		}
-	}
-	if c.Concurrency < 0 || c.Concurrency > maxConcurrency {
-		add("Concurrency is %d: it must lie between 0 and %d", c.Concurrency, maxConcurrency)
-	}
-	if c.MaxCrashes < 0 {
-		add("MaxCrashes is %d: it must not be negative", c.MaxCrashes)
-	}
-	if err := c.Retry.check(); err != nil {
-		add("Retry: %w", err)
-	}
-	for _, d := range []struct {
-		field string
-		value time.Duration
-	}{{"JobTimeout", c.JobTimeout}, {"DrainTimeout", c.DrainTimeout}, {"CancelGrace", c.CancelGrace}} {
-		if d.value < 0 {
-			problems = append(problems, negative(d.field, d.value))
-		}
-	}
-	return problems
-}
-
-func (c *Config) applyDefaults() {
-	if c.Queues == nil {
-		c.Queues = map[string]QueueConfig{DefaultQueue: {}}
-	}
-	c.Concurrency = or(c.Concurrency, runtime.GOMAXPROCS(0))
-	c.MaxCrashes = or(c.MaxCrashes, 3)
-	c.JobTimeout = or(c.JobTimeout, 30*time.Minute)
-	c.DrainTimeout = or(c.DrainTimeout, 30*time.Second)
-	c.CancelGrace = or(c.CancelGrace, 5*time.Second)
-	c.Retry = c.Retry.or(DefaultRetry)
-}
-
-func or[T comparable](v, zero T) T {
-	var none T
-	if v == none {
-		return zero
-	}
-	return v
 }
 
 // Client returns the pool's own producer. It works before Start and after Stop, too.
