@@ -15,32 +15,25 @@ import (
 	"github.com/real-staging-ai/go-worker/redisqueue"
 )
 
-// Greet is a job's payload.
-type Greet struct {
-	Name string `json:"name"`
-}
+type greet struct{ Name string }
 
-// JobType names the type of job that this payload is for.
-func (Greet) JobType() string { return "greet" }
-
-func greet(_ context.Context, job *worker.Job, p Greet) error {
-	fmt.Printf("Hello, %s! (attempt %d)\n", p.Name, job.Attempt)
-	return nil
-}
+func (greet) JobType() string { return "greet" }
 
 func main() {
-	server := must(miniredis.Run())
-	redis := must(rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr()}, DisableCache: true}))
-	queue := must(redisqueue.New(redis, redisqueue.Config{}))
-
 	registry := worker.NewRegistry()
-	worker.Handle(registry, greet)
-	pool := must(worker.NewPool(worker.Config{Backend: worker.Backend{Queue: queue}, Registry: registry}))
+	worker.Handle(registry, func(_ context.Context, _ *worker.Job, p greet) error {
+		fmt.Printf("Hello, %s!\n", p.Name)
+		return nil
+	})
+	server := must(miniredis.Run()).Addr()
+	redis := must(rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server}, DisableCache: true}))
+	backend := worker.Backend{Queue: must(redisqueue.New(redis, redisqueue.Config{}))}
+	pool := must(worker.NewPool(worker.Config{Backend: backend, Registry: registry}))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	for _, name := range []string{"Ada", "Grace", "Barbara"} {
-		must(pool.Client().Enqueue(ctx, Greet{Name: name}))
+		must(pool.Client().Enqueue(ctx, greet{name}))
 	}
 	fmt.Println("Press Ctrl-C to stop.")
 	if err := pool.Run(ctx); err != nil {
