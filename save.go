@@ -97,6 +97,7 @@ func (p *Pool) statuses(batch []saveItem) (items []saveItem, statuses []Status) 
 func (p *Pool) forget(it saveItem) {
 	switch it.kind {
 	case saveRunning:
+		it.a.session.untrack(it.a)
 		p.drop(1)
 		it.a.begun <- false
 	case saveProgress:
