@@ -41,14 +41,31 @@ func NewRegistry() *Registry { return &Registry{} }
 // into it, or whose Validate method returns an error, fails the job for good. The defaults apply where neither the job
 // nor its payload says anything; only Timeout, MaxAttempts and WithRetry make sense there.
 func Handle[P Payload](r *Registry, h HandlerFunc[P], defaults ...JobOption) {
-	decode := decoder[P]()
 	r.Handle(jobType[P](), func(ctx context.Context, job *Job) error {
-		payload, err := decode(job.Payload)
+		payload, err := DecodePayload[P](job)
 		if err != nil {
-			return Permanent(&DecodeError{ID: job.ID, Body: job.Payload, Err: err})
+			return err
 		}
 		return h(ctx, job, payload)
 	}, defaults...)
+}
+
+// DecodePayload decodes and validates a job's payload as Handle does, for raw handlers and for whoever reads
+// Status.Job. An error is a Permanent *DecodeError.
+func DecodePayload[P Payload](job *Job) (P, error) {
+	payload := newPayload[P]()
+	into := any(&payload)
+	if reflect.TypeFor[P]().Kind() == reflect.Pointer { // decoding null into a pointer's address would make it nil
+		into = payload
+	}
+	err := json.Unmarshal(job.Payload, into)
+	if v, ok := into.(validator); ok && err == nil { // the pointer has the value's methods, too
+		err = v.Validate()
+	}
+	if err != nil {
+		return payload, Permanent(&DecodeError{ID: job.ID, Body: job.Payload, Err: err})
+	}
+	return payload, nil
 }
 
 // jobType asks a zero P for its type, a pointer's through a zero value behind it.
@@ -60,24 +77,6 @@ func newPayload[P Payload]() P {
 		return reflect.New(t.Elem()).Interface().(P)
 	}
 	return zero
-}
-
-func decoder[P Payload]() func(json.RawMessage) (P, error) {
-	pointer := reflect.TypeFor[P]().Kind() == reflect.Pointer
-	return func(data json.RawMessage) (P, error) {
-		payload := newPayload[P]()
-		into := any(&payload)
-		if pointer { // decoding null into a pointer's address would make it nil
-			into = payload
-		}
-		if err := json.Unmarshal(data, into); err != nil {
-			return payload, err
-		}
-		if v, ok := into.(validator); ok { // the pointer has the value's methods, too
-			return payload, v.Validate()
-		}
-		return payload, nil
-	}
 }
 
 // Handle registers a raw handler, which decodes Job.Payload itself.

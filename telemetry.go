@@ -30,7 +30,6 @@ const (
 	attrOperation   = "messaging.operation.type"
 	attrMessageID   = "messaging.message.id"
 	attrBatchCount  = "messaging.batch.message_count"
-	attrErrorType   = "error.type"
 	attrJobType     = "worker.job.type"
 	attrJobAttempt  = "worker.job.attempt"
 	attrJobOutcome  = "worker.job.outcome"

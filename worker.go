@@ -315,27 +315,27 @@ func (p *Pool) giveBackReady(match func(*attempt) bool) int {
 
 // pause waits, and reports false when the pool's time is up. The end of draining cuts one pause short.
 func (p *Pool) pause(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	drained := p.jobsCtx.Done()
 	if p.jobsCtx.Err() != nil {
 		drained = nil
 	}
-	select {
-	case <-timer.C:
-	case <-drained:
-	case <-p.hardCtx.Done():
-	}
+	sleep(d, drained, p.hardCtx.Done())
 	return p.hardCtx.Err() == nil
 }
 
 // pauseClaims waits, and reports false when nothing more is to be claimed.
 func (p *Pool) pauseClaims(d time.Duration) bool {
+	sleep(d, nil, p.claimCtx.Done())
+	return p.claimCtx.Err() == nil
+}
+
+// sleep returns after d, or when either channel is closed.
+func sleep(d time.Duration, a, b <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-p.claimCtx.Done():
+	case <-a:
+	case <-b:
 	}
-	return p.claimCtx.Err() == nil
 }

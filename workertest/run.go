@@ -2,8 +2,6 @@ package workertest
 
 import (
 	"context"
-	"encoding/json"
-	"reflect"
 	"testing"
 
 	"github.com/real-staging-ai/go-worker"
@@ -27,9 +25,9 @@ func Run[P worker.Payload](
 	job.Attempt, job.Crashes, job.Token = max(sent.Attempt, 1), sent.Crashes, 1
 	job.CheckpointData = sent.CheckpointData
 
-	received, err := decode[P](job.Payload)
+	received, err := worker.DecodePayload[P](job)
 	if err != nil {
-		return job, worker.Permanent(&worker.DecodeError{ID: job.ID, Body: job.Payload, Err: err})
+		return job, err
 	}
 	ctx := worker.ContextWithJob(t.Context(), job)
 	if job.Timeout > 0 {
@@ -38,21 +36,4 @@ func Run[P worker.Payload](
 		defer cancel()
 	}
 	return job, h(ctx, job, received)
-}
-
-// decode makes a payload of its JSON, as worker.Handle does.
-func decode[P worker.Payload](data []byte) (P, error) {
-	var payload P
-	into := any(&payload)
-	if t := reflect.TypeFor[P](); t.Kind() == reflect.Pointer {
-		payload = reflect.New(t.Elem()).Interface().(P)
-		into = payload
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return payload, err
-	}
-	if v, ok := any(payload).(interface{ Validate() error }); ok {
-		return payload, v.Validate()
-	}
-	return payload, nil
 }

@@ -100,3 +100,24 @@ func TestRunsJobIsFoundInTheContext(t *testing.T) {
 	require.NoError(t, err)
 	assert.Same(t, job, found)
 }
+
+type strict struct{ N int }
+
+func (strict) JobType() string { return "strict" }
+
+// Validate has a pointer receiver, where worker.Handle finds it as well.
+func (s *strict) Validate() error {
+	if s.N < 0 {
+		return errors.New("N is negative")
+	}
+	return nil
+}
+
+func TestDecodesAsAWorkerDoes(t *testing.T) {
+	job := &worker.Job{ID: "1", Payload: []byte(`{"N":-1}`)}
+	_, err := worker.DecodePayload[strict](job)
+	assert.ErrorContains(t, err, "N is negative")
+	assert.True(t, worker.IsPermanent(err))
+	_, err = worker.NewJob(strict{-1})
+	assert.ErrorContains(t, err, "N is negative")
+}
