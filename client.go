@@ -310,6 +310,20 @@ func (c *Client) saveRefused(ctx context.Context, push []*Job, failed map[string
 	}
 }
 
+// InitialStatus returns the first status of a job that is about to be enqueued, as Client saves it: for hosts that write
+// it in a transaction of their own and call Client.Push afterwards. What NewJob would set is filled in. It reports what
+// the queue would refuse, but for payloads that are too large for a Client's MaxPayload.
+func InitialStatus(job *Job) (Status, error) {
+	if job == nil {
+		return Status{}, errors.New("initial status: job is nil")
+	}
+	job.complete()
+	if err := job.check(0); err != nil {
+		return Status{}, fmt.Errorf("initial status of job %q: %w", job.ID, err)
+	}
+	return waitingStatus(job, 0), nil
+}
+
 // waitingStatus is the status of a job that was enqueued: with token 0, or the token that Requeue drew.
 func waitingStatus(job *Job, token int64) Status {
 	now := time.Now()

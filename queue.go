@@ -243,6 +243,12 @@ type Requeuer interface {
 	Reopen(ctx context.Context, job *Job) error
 }
 
+// Knower is a Queue that tells where jobs are.
+type Knower interface {
+	// Know returns where the queue keeps each job, in the order of the ids, of which a call may have any number.
+	Know(ctx context.Context, queue string, ids ...string) ([]Place, error)
+}
+
 // Waker is a Consumer that can hand a wake-up on: the pool calls it when it was woken and has no slot for a job.
 type Waker interface {
 	// Wake wakes one waiting worker if there is something to claim.

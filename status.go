@@ -136,6 +136,23 @@ type Getter interface {
 	Get(ctx context.Context, id string) (*Status, error)
 }
 
+// Unfinished is a StatusStore whose jobs that are not over can be listed: what Client.Sweep goes through.
+type Unfinished interface {
+	// Unfinished returns up to limit rows in no final state that have not changed for idle by the store's own clock,
+	// those that changed first coming first, and a cursor for the next call, which is empty when there are no more. An
+	// empty cursor begins anew. Status.Job need not be set: who wants it reads the row with Get.
+	Unfinished(ctx context.Context, idle time.Duration, cursor string, limit int) (rows []Status, next string, err error)
+}
+
+// SweepLock is a StatusStore that lets one process sweep at a time. All times are by the store's clock.
+type SweepLock interface {
+	// LockSweep takes the lock for owner, or prolongs it, until lease has passed. It reports false when another owner
+	// holds it, or when a sweep ended less than rest ago.
+	LockSweep(ctx context.Context, owner string, lease, rest time.Duration) (bool, error)
+	// UnlockSweep notes that the owner's sweep has ended and gives the lock back, if the owner holds it.
+	UnlockSweep(ctx context.Context, owner string) error
+}
+
 // Notifier tells users what became of their jobs. It is called with statuses that were saved, from one goroutine at a
 // time, in order for each job; it may be slow or fail without harm to jobs.
 type Notifier interface {
@@ -151,18 +168,26 @@ func (f NotifierFunc) Notify(ctx context.Context, statuses ...Status) error {
 	return f(ctx, statuses...)
 }
 
-// Event is what a Subscriber delivers: a status, or the plain bytes that another program published on the topic, or a
-// Reset, which says that what came before is gone and a snapshot must be read.
+// Event is what a Subscriber delivers. Exactly one of Status, Plain, Reset and CaughtUp is set.
 type Event struct {
-	Position string // where in the topic's log; empty for what isn't in the log
-	Status   *Status
-	Plain    []byte
-	Reset    bool
+	// Position says where in the topic's log the reader is after this event. It is empty for what isn't in the log.
+	Position string
+	// Status is a status of one of the topic's jobs. Read only.
+	Status *Status
+	// Plain is what another program published on the topic's channel.
+	Plain []byte
+	// Reset says that events are missing here, as the log no longer holds them: read a snapshot.
+	Reset bool
+	// CaughtUp comes once, when all that the log held at the time of the call was delivered: what follows is live. Its
+	// Position is the end of the log, empty when there was none.
+	CaughtUp bool
 }
 
-// Subscriber reads a topic's events: what the log holds after the position, then live ones, until ctx ends and the
-// channel is closed.
+// Subscriber delivers what a Notifier was told.
 type Subscriber interface {
+	// Subscribe delivers the topic's events after a position, oldest first: what the log holds, then CaughtUp, then
+	// live ones, until ctx ends and the channel is closed. An empty position is the beginning of the log. After a
+	// position that the log doesn't have, or has no longer, a Reset comes first.
 	Subscribe(ctx context.Context, topic, after string) (<-chan Event, error)
 }
 

@@ -35,7 +35,7 @@ func Example() {
 		panic(err)
 	}
 	for event := range events {
-		if event.Status.State.Final() {
+		if event.Status != nil && event.Status.State.Final() {
 			fmt.Println(event.Status.State, string(event.Status.Result))
 			break
 		}

@@ -199,6 +199,7 @@ func TestRecorderRemembers(t *testing.T) {
 	events := must(r.Subscribe(ctx, newer.Topic, ""))
 	assert.Equal(t, newer.Version, (<-events).Status.Version)
 	assert.Equal(t, worker.Event{Position: "2", Plain: []byte("hello")}, <-events)
+	assert.Equal(t, worker.Event{Position: "2", CaughtUp: true}, <-events)
 	cancel()
 	_, open := <-events
 	assert.False(t, open)

@@ -92,10 +92,14 @@ func (b *notifierBench) subscribable() worker.Subscriber {
 	return s
 }
 
-// event waits for the next event.
+// event waits for the next event, CaughtUp apart.
 func (s *subscription) event() worker.Event {
 	s.b.Helper()
-	return received(s.b.bench, s.events, "a subscription")
+	for {
+		if e := received(s.b.bench, s.events, "a subscription"); !e.CaughtUp {
+			return e
+		}
+	}
 }
 
 // reads fails the row unless the next events are these statuses, and returns the position of the last.

@@ -34,6 +34,8 @@ var subscribeRows = []row[*notifierBench]{
 		promise: "every status in the log has a position of its own"},
 	{name: "seam", run: seam,
 		promise: "between replay and live events nothing is missing and nothing comes twice"},
+	{name: "caught up", run: caughtUp,
+		promise: "CaughtUp comes once, after what the log held, with a position that goes on from there"},
 	{name: "every subscriber", run: everySubscriber,
 		promise: "each subscriber of a topic reads all its events"},
 	{name: "topics are separate", run: topicsAreSeparate,
@@ -175,6 +177,31 @@ func seam(b *notifierBench) {
 	b.tell(last)
 	for _, sub := range subs {
 		sub.reads(last)
+	}
+}
+
+func caughtUp(b *notifierBench) {
+	all := b.statuses("a", 6)
+	b.subscribable()
+	b.tell(all[:3]...)
+	sub := b.subscribe(b.topic, "")
+	var e worker.Event
+	for i := range 4 {
+		e = received(b.bench, sub.events, "a subscription")
+		if e.CaughtUp != (i == 3) {
+			b.Fatalf("event %d is %+v, want CaughtUp after 3 statuses", i+1, e)
+		}
+	}
+	b.tell(all[3:]...)
+	for range 3 {
+		if live := received(b.bench, sub.events, "a subscription"); live.CaughtUp {
+			b.Fatalf("CaughtUp came twice")
+		}
+	}
+	b.subscribe(b.topic, e.Position).reads(all[3:]...)
+	empty := b.subscribe(b.topic+"/empty", "")
+	if e := received(b.bench, empty.events, "a subscription"); !e.CaughtUp {
+		b.Fatalf("the first event of an empty topic is %+v, want CaughtUp", e)
 	}
 }
 

@@ -173,6 +173,24 @@ var badNotifiers = map[string][]broken[worker.Notifier]{
 		startsAtTheEnd, losesEvents,
 		changesEvents("sends every event twice", func(e worker.Event) []worker.Event { return []worker.Event{e, e} }),
 	},
+	"caught up": {
+		startsAtTheEnd,
+		changesEvents("never catches up", func(e worker.Event) []worker.Event {
+			if e.CaughtUp {
+				return nil
+			}
+			return []worker.Event{e}
+		}),
+		changesEvents("catches up after every event", func(e worker.Event) []worker.Event {
+			return []worker.Event{e, {Position: e.Position, CaughtUp: true}}
+		}),
+		changesEvents("catches up nowhere", func(e worker.Event) []worker.Event {
+			if e.CaughtUp {
+				e.Position = ""
+			}
+			return []worker.Event{e}
+		}),
+	},
 	"every subscriber": {sharesEvents},
 	"topics are separate": {
 		changesTold("has one topic", func(s []worker.Status) []worker.Status {

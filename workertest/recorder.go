@@ -69,7 +69,7 @@ func (r *Recorder) Publish(topic string, plain []byte) {
 }
 
 func (l *topicLog) append(e worker.Event) {
-	e.Position = strconv.Itoa(len(l.events) + 1)
+	e.Position = position(len(l.events) + 1)
 	l.events = append(l.events, e)
 	close(l.changed)
 	l.changed = make(chan struct{})
@@ -101,22 +101,33 @@ func (r *Recorder) Subscribe(ctx context.Context, topic, after string) (<-chan w
 	return events, nil
 }
 
-// stream sends the topic's events from index next on until ctx ends.
+// stream sends the topic's events from index next on until ctx ends, with CaughtUp after the first batch.
 func (r *Recorder) stream(ctx context.Context, topic string, next int, events chan<- worker.Event) {
-	for {
+	for caughtUp := false; ; caughtUp = true {
 		batch, changed := r.since(topic, next)
+		next += len(batch)
+		if !caughtUp {
+			batch = append(batch, worker.Event{CaughtUp: true, Position: position(next)})
+		}
 		for _, e := range batch {
 			if !send(ctx, events, e) {
 				return
 			}
 		}
-		next += len(batch)
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// position is where a reader is that has read n events.
+func position(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 func send(ctx context.Context, events chan<- worker.Event, e worker.Event) bool {
