@@ -36,7 +36,7 @@ func startCluster(t testing.TB) *cluster {
 	const masters = 3
 	c := &cluster{t: t}
 	for i := range masters {
-		bus := freePort(t)
+		bus := redistest.FreePort(t)
 		server := redistest.Server(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "5000")
 		n := &node{addr: server.Addr()}
 		var err error
@@ -56,15 +56,6 @@ func startCluster(t testing.TB) *cluster {
 		c.awaitFormed(n, masters)
 	}
 	return c
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // awaitFormed waits until a node knows that all slots are served by so many masters.

@@ -54,11 +54,24 @@ func startSentinels(t testing.TB) *sentinels {
 	return s
 }
 
-// startSentinel starts one sentinel process. It keeps its state in a configuration file, which must be its first
-// argument.
+// startSentinel starts one sentinel process, on another port when somebody took the one that was free.
 func startSentinel(t testing.TB, host, port string) (addr string) {
 	t.Helper()
-	own := freePort(t)
+	for range 5 {
+		addr = net.JoinHostPort("127.0.0.1", redistest.FreePort(t))
+		if trySentinel(t, addr, host, port) {
+			return addr
+		}
+	}
+	t.Fatalf("no sentinel could be started")
+	return ""
+}
+
+// trySentinel starts a sentinel, and reports whether it listens. It keeps its state in a configuration file, which must
+// be its first argument.
+func trySentinel(t testing.TB, addr, host, port string) bool {
+	t.Helper()
+	_, own, _ := net.SplitHostPort(addr)
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
 	conf := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor %s %s %s 2\nsentinel down-after-milliseconds %s 2000\n"+
 		"sentinel failover-timeout %s 5000\n", own, masterSet, host, port, masterSet, masterSet)
@@ -67,14 +80,30 @@ func startSentinel(t testing.TB, host, port string) (addr string) {
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	require.NoError(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-ended
 		if t.Failed() {
-			t.Logf("log of a sentinel:\n%s", log.String())
+			t.Logf("log of the sentinel at %s:\n%s", addr, log.String())
 		}
 	})
-	return net.JoinHostPort("127.0.0.1", own)
+	listens := false
+	until(t, "the sentinel at "+addr, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if listens = err == nil; listens {
+			_ = conn.Close()
+			return true
+		}
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+	return listens
 }
 
 // awaitReply waits until a server answers a command with a text that contains some other.
@@ -175,7 +204,9 @@ func TestSentinelFailover(t *testing.T) {
 
 func testFailover(t *testing.T, failover func(*sentinels)) {
 	s := startSentinels(t)
-	r := rigOn(t, workerConfig{Redis: endpoint{Addrs: s.addrs, MasterSet: masterSet}, Concurrency: 10})
+	// Workers learn of the new master at different times, which are the sentinels' and the machine's: none may be taken
+	// for dead meanwhile.
+	r := rigOn(t, workerConfig{Redis: endpoint{Addrs: s.addrs, MasterSet: masterSet}, Concurrency: 10, Lease: 5 * time.Second})
 	r.checker.lossy = true
 	for range 3 {
 		r.fleet.start()

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,7 +52,7 @@ func Server(t testing.TB, args ...string) *Redis {
 	r := &Redis{t: t, binary: binary, dir: t.TempDir(), args: args}
 	t.Cleanup(r.Kill)
 	for try := 1; ; try++ {
-		r.port = freePort(t)
+		r.port = FreePort(t)
 		err := r.start()
 		if err == nil {
 			return r
@@ -61,17 +63,26 @@ func Server(t testing.TB, args ...string) *Redis {
 	}
 }
 
-func freePort(t testing.TB) string {
+// The ports that FreePort chooses from are below those that systems give to outgoing connections by themselves, which
+// could otherwise take a port between its choice and its use, or while its server is being restarted.
+const firstPort, lastPort = 12_000, 31_999
+
+// FreePort returns a TCP port of 127.0.0.1 that nobody listens on.
+func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
+	for range 100 {
+		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort+1))
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatalf("free the port again: %v", err)
+		}
+		return port
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	if err := l.Close(); err != nil {
-		t.Fatalf("free the port again: %v", err)
-	}
-	return port
+	t.Fatalf("no free port from %d to %d was found", firstPort, lastPort)
+	return ""
 }
 
 // Addr returns the server's address. It stays the same over Restart.
