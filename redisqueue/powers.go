@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -99,10 +100,36 @@ func (q *Queue) Reopen(ctx context.Context, job *worker.Job) error {
 	return explain("reopen a job on", job.Queue, err)
 }
 
+// maxKnow is how many jobs one call of the know script looks for, as each costs a look at every worker.
+const maxKnow = 100
+
+// Know tells where jobs are.
+func (q *Queue) Know(ctx context.Context, queue string, ids ...string) ([]worker.Place, error) {
+	const doing = "look for jobs on"
+	places := make([]worker.Place, 0, len(ids))
+	for part := range slices.Chunk(ids, maxKnow) {
+		reply, err := q.everywhere(ctx, knowScript, queue, strconv.Itoa(len(part)), part...)
+		if err != nil {
+			return nil, explain(doing, queue, err)
+		}
+		names, err := stringsOf(reply)
+		if err != nil {
+			return nil, explain(doing, queue, err)
+		}
+		if len(names) != len(part)+1 {
+			return nil, explain(doing, queue, &replyError{knowScript.name, "not one place a job"})
+		}
+		for _, name := range names[1:] {
+			places = append(places, placeNamed(name))
+		}
+	}
+	return places, nil
+}
+
 // everywhere runs a script that must be given every worker's inflight hash. It learns the workers from the script, and
 // repeats when they have changed.
 func (q *Queue) everywhere(
-	ctx context.Context, s *script, queue, id string, args ...string,
+	ctx context.Context, s *script, queue, first string, args ...string,
 ) ([]rueidis.RedisMessage, error) {
 	if err := worker.CheckQueueName(queue); err != nil {
 		return nil, err
@@ -114,7 +141,7 @@ func (q *Queue) everywhere(
 				return nil, err
 			}
 		}
-		all := append(append([]string{id}, args...), workers...)
+		all := append(append([]string{first}, args...), workers...)
 		reply, err := q.call(ctx, s, s.keysFor(keysOf(q.config.Namespace, queue), "", workers...), all)
 		if err != nil {
 			return nil, err
@@ -173,15 +200,20 @@ func placeAndNumber(s *script, reply []rueidis.RedisMessage) (worker.Place, int6
 	if err != nil {
 		return worker.PlaceUnknown, 0, err
 	}
+	return placeNamed(name), number, nil
+}
+
+// placeNamed returns the place that a script names.
+func placeNamed(name string) worker.Place {
 	switch name {
 	case "waiting":
-		return worker.PlaceWaiting, number, nil
+		return worker.PlaceWaiting
 	case "held":
-		return worker.PlaceHeld, number, nil
+		return worker.PlaceHeld
 	case "dead":
-		return worker.PlaceDead, number, nil
+		return worker.PlaceDead
 	}
-	return worker.PlaceUnknown, number, nil
+	return worker.PlaceUnknown
 }
 
 // deadArgs are how old and how many dead jobs may become, as the scripts read them.

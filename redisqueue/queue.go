@@ -113,6 +113,7 @@ var (
 	_ worker.Queue    = (*Queue)(nil)
 	_ worker.Canceler = (*Queue)(nil)
 	_ worker.Requeuer = (*Queue)(nil)
+	_ worker.Knower   = (*Queue)(nil)
 )
 
 // New returns a Queue that uses client, which stays the caller's: it is never closed here. An error lists all that is

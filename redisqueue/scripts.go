@@ -35,6 +35,7 @@ var (
 	cancelRemoveScript = load("cancel_remove")
 	requeueDrawScript  = load("requeue_draw")
 	requeueMoveScript  = load("requeue_move")
+	knowScript         = load("know")
 )
 
 // script is one Lua script and what its header says.

@@ -18,6 +18,7 @@ type faultyQueue struct {
 	remove  func(context.Context, string, string) (worker.Place, error)
 	draw    func(context.Context, string, string) (*worker.Job, int64, error)
 	reopen  func(context.Context, *worker.Job) error
+	know    func(queue string, ids []string) []worker.Place
 }
 
 // faulty makes a broken backend of a MemoryQueue.
@@ -81,6 +82,13 @@ func (q *faultyQueue) RemoveCanceled(ctx context.Context, queue, id string) (wor
 		return q.remove(ctx, queue, id)
 	}
 	return q.MemoryQueue.RemoveCanceled(ctx, queue, id)
+}
+
+func (q *faultyQueue) Know(ctx context.Context, queue string, ids ...string) ([]worker.Place, error) {
+	if q.know != nil {
+		return q.know(queue, ids), nil
+	}
+	return q.MemoryQueue.Know(ctx, queue, ids...)
 }
 
 func (q *faultyQueue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, int64, error) {

@@ -34,6 +34,7 @@ var (
 	_ worker.Queue    = (*MemoryQueue)(nil)
 	_ worker.Canceler = (*MemoryQueue)(nil)
 	_ worker.Requeuer = (*MemoryQueue)(nil)
+	_ worker.Knower   = (*MemoryQueue)(nil)
 )
 
 // NewQueue returns an empty queue.
@@ -161,6 +162,18 @@ func (q *MemoryQueue) Ignored() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.ignored
+}
+
+// Know implements worker.Knower.
+func (q *MemoryQueue) Know(ctx context.Context, queue string, ids ...string) ([]worker.Place, error) {
+	if err := q.begin(ctx, "Know"); err != nil {
+		return nil, err
+	}
+	places := make([]worker.Place, len(ids))
+	for i, id := range ids {
+		places[i] = q.Place(queue, id)
+	}
+	return places, nil
 }
 
 // MarkCanceled implements worker.Canceler.

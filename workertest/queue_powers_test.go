@@ -2,6 +2,7 @@ package workertest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -211,6 +212,54 @@ var badAtRequeue = map[string][]broken[worker.Queue]{
 			}
 		}),
 		spoilsReopened("starts held jobs over", func(_ entry, e *entry) { e.token = 0 }),
+	},
+}
+
+// changesPlaces changes where a queue says that its jobs are.
+func changesPlaces(what string, change func([]worker.Place) []worker.Place) broken[worker.Queue] {
+	return faulty(what, func(q *faultyQueue) {
+		q.know = func(queue string, ids []string) []worker.Place {
+			places, _ := q.MemoryQueue.Know(context.Background(), queue, ids...)
+			return change(places)
+		}
+	})
+}
+
+// takes says that jobs are in another place.
+func takes(from, to worker.Place) func([]worker.Place) []worker.Place {
+	return func(places []worker.Place) []worker.Place {
+		for i := range places {
+			if places[i] == from {
+				places[i] = to
+			}
+		}
+		return places
+	}
+}
+
+var badAtKnow = map[string][]broken[worker.Queue]{
+	"know": {
+		changesPlaces("knows nothing", func(p []worker.Place) []worker.Place { return make([]worker.Place, len(p)) }),
+		changesPlaces("knows held jobs no more", takes(worker.PlaceHeld, worker.PlaceUnknown)),
+		changesPlaces("takes dead jobs for waiting", takes(worker.PlaceDead, worker.PlaceWaiting)),
+		changesPlaces("knows everything", takes(worker.PlaceUnknown, worker.PlaceWaiting)),
+	},
+	"know many": {
+		changesPlaces("answers for 500 at most", func(p []worker.Place) []worker.Place { return p[:min(500, len(p))] }),
+		changesPlaces("answers backwards", func(p []worker.Place) []worker.Place { slices.Reverse(p); return p }),
+	},
+	"know one queue": {
+		faulty("looks in all queues", func(q *faultyQueue) {
+			q.know = func(_ string, ids []string) []worker.Place {
+				places := make([]worker.Place, len(ids))
+				for i, id := range ids {
+					for queue := range q.lanes {
+						places[i] = max(places[i], q.Place(queue, id))
+					}
+				}
+				return places
+			}
+		}),
 	},
 }
 
