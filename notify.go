@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ const (
 // announcer tells the notifier what was saved, on a lane of its own that nothing ever waits for.
 type announcer struct {
 	notifier Notifier
+	resetter Resetter // nil if the notifier isn't one
 	log      *slog.Logger
 	tel      *telemetry
 	lane     *lane[Status]
@@ -31,9 +33,15 @@ func newAnnouncer(n Notifier, stored bool, log *slog.Logger, tel *telemetry) *an
 	if !stored {
 		a.newest = make(map[string]int64)
 	}
+	a.resetter, _ = n.(Resetter)
 	a.lane = newLane(a.notify, maxWaitingNotes)
 	return a
 }
+
+// resetOf stands, among statuses that are announced, for a reset of a topic.
+func resetOf(topic string) Status { return Status{Topic: topic} }
+
+func (s *Status) isReset() bool { return s.State == "" }
 
 // announce queues statuses for the notifier. With no notifier it does nothing.
 func (a *announcer) announce(statuses ...Status) {
@@ -77,7 +85,20 @@ func (a *announcer) notify(batch []Status) {
 // call keeps a notifier's panic from taking the process down.
 func (a *announcer) call(ctx context.Context, batch []Status) (err error) {
 	defer catch(&err)
-	return a.notifier.Notify(ctx, batch...)
+	var topics []string
+	statuses := slices.DeleteFunc(batch, func(st Status) bool {
+		if st.isReset() {
+			topics = append(topics, st.Topic)
+		}
+		return st.isReset()
+	})
+	if len(statuses) > 0 {
+		err = a.notifier.Notify(ctx, statuses...)
+	}
+	if len(topics) > 0 && a.resetter != nil {
+		err = errors.Join(err, a.resetter.Reset(ctx, topics...))
+	}
+	return err
 }
 
 func (a *announcer) fail(dropped int, message string, attrs ...any) {

@@ -80,7 +80,15 @@ func (r *rig) enqueue(n int, opts ...worker.JobOption) *worker.Job {
 	return job
 }
 
-// settle waits until nothing moves any more without time passing.
+// save puts a status into the store, past everything else.
+func (r *rig) save(st worker.Status) {
+	r.t.Helper()
+	saved, err := r.store.Save(context.Background(), st)
+	require.NoError(r.t, err)
+	require.True(r.t, saved[0].OK)
+}
+
+// quiet waits until nothing moves any more without time passing.
 func (r *rig) quiet() { synctest.Wait() }
 
 // after lets time pass.

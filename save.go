@@ -163,10 +163,14 @@ func (p *Pool) saved(items []saveItem, statuses []Status, saved []Saved) {
 }
 
 // overruled is the verdict on a job whose status the store did not take: it ends as the store has it, or, when
-// something later has written, its claim is given up. Its row is announced again, as its writer may have died first.
+// something later has written, its claim is given up. Its end is announced again, as its writer may have died first.
 func overruled(a *attempt, answer Saved, tell []Status) (Verdict, []Status) {
-	if answer.Current.Final() && answer.Row != nil && answer.Row.JobID == a.job.ID {
-		tell = append(tell, *answer.Row)
+	if answer.Current.Final() {
+		if row := answer.Row; row != nil && row.JobID == a.job.ID {
+			tell = append(tell, *row)
+		} else {
+			tell = append(tell, resetOf(a.job.Topic))
+		}
 	}
 	v := Verdict{Job: a.job}
 	switch answer.Current {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/workertest"
 )
 
 func TestStoreDownStopsClaimsAndKeepsOutcomes(t *testing.T) {
@@ -228,4 +229,67 @@ func TestNotifierThatHangsPanicsOrFailsHarmsNoJob(t *testing.T) {
 			})
 		})
 	}
+}
+
+// tersely is a store that doesn't say what it holds.
+type tersely struct{ *workertest.MemoryStatusStore }
+
+func (s *tersely) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
+	saved, err := s.MemoryStatusStore.Save(ctx, statuses...)
+	for i := range saved {
+		saved[i].Row = nil
+	}
+	return saved, err
+}
+
+// Who recorded the end may have died before it told of it. A store that keeps no whole statuses can't say how the job
+// ended, so its readers are sent to a snapshot.
+func TestAnEndThatTheStoreDoesNotDescribeIsToldAsAReset(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &tersely{workertest.NewStatusStore()}
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { return nil },
+			func(c *worker.Config) { c.StatusStore = store })
+		r.store = store.MemoryStatusStore
+		job := r.enqueue(1)
+		over := *r.last(job.ID)
+		over.State, over.Version = worker.StateSucceeded, 1<<14|3<<12
+		r.save(over)
+		events, err := r.told.Subscribe(t.Context(), job.Topic, "")
+		require.NoError(t, err)
+		r.start()
+		defer r.stop()
+		for e := range events {
+			if e.Reset {
+				break
+			}
+			require.True(t, e.CaughtUp || e.Status.State == worker.StateQueued, "%+v", e)
+		}
+		r.quiet()
+		assert.Equal(t, worker.PlaceUnknown, r.queue.Place(worker.DefaultQueue, job.ID))
+	})
+}
+
+func TestAPlainNotifierHearsNothingOfResets(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &tersely{workertest.NewStatusStore()}
+		var told []worker.State
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { return nil }, func(c *worker.Config) {
+			c.StatusStore = store
+			c.Notifier = worker.NotifierFunc(func(_ context.Context, statuses ...worker.Status) error {
+				for _, st := range statuses {
+					told = append(told, st.State)
+				}
+				return nil
+			})
+		})
+		r.store = store.MemoryStatusStore
+		job := r.enqueue(1)
+		over := *r.last(job.ID)
+		over.State, over.Version = worker.StateSucceeded, 1<<14|3<<12
+		r.save(over)
+		r.start()
+		r.quiet()
+		r.stop()
+		assert.Equal(t, []worker.State{worker.StateQueued}, told)
+	})
 }

@@ -160,6 +160,13 @@ type Notifier interface {
 	Notify(ctx context.Context, statuses ...Status) error
 }
 
+// Resetter is a Notifier that can send the readers of a topic to a snapshot. The pool calls it when a job turns out to
+// be over in a store that doesn't say how (Saved without a Row): who recorded the end may not have come to tell of it.
+type Resetter interface {
+	// Reset makes every reader of the topics, present or later, come upon an Event with Reset set.
+	Reset(ctx context.Context, topics ...string) error
+}
+
 // NotifierFunc is a function that is a Notifier.
 type NotifierFunc func(ctx context.Context, statuses ...Status) error
 

@@ -44,6 +44,8 @@ var subscribeRows = []row[*notifierBench]{
 		promise: "a status older than the last one of its job is not delivered after it"},
 	{name: "idle reader", run: idleReader,
 		promise: "a subscriber that doesn't read delays neither Notify nor other subscribers"},
+	{name: "reset", run: reset,
+		promise: "after a reset of its topic every reader, present or later, comes upon a Reset in its place"},
 	{name: "end", run: channelCloses,
 		promise: "the channel is closed soon after the context ended, read or not"},
 	{name: "lost position", run: lostPosition,
@@ -237,6 +239,33 @@ func idleReader(b *notifierBench) {
 	all := b.statuses("a", 40)
 	b.prompt("telling a topic that has an idle reader", func() { b.tell(all...) })
 	reader.reads(all...)
+}
+
+func reset(b *notifierBench) {
+	resetter, ok := b.notifier.(worker.Resetter)
+	if !ok {
+		b.Skipf("the notifier is not a Resetter")
+	}
+	all := b.statuses("a", 4)
+	reader, other := b.subscribe(b.topic, ""), b.subscribe(b.topic+"2", "")
+	b.tell(all[:2]...)
+	b.ok(resetter.Reset(b.ctx, b.topic), "reset")
+	b.tell(all[2:]...)
+	position := ""
+	for _, sub := range []*subscription{reader, b.subscribe(b.topic, "")} {
+		position = sub.reads(all[:2]...)
+		if e := sub.event(); !e.Reset {
+			b.Fatalf("the event after the second is %+v, want a Reset", e)
+		}
+		sub.reads(all[2:]...)
+	}
+	if e := b.subscribe(b.topic, position).event(); !e.Reset {
+		b.Fatalf("the event after the position is %+v, want a Reset", e)
+	}
+	elsewhere := b.status("b", 1)
+	elsewhere.Topic = b.topic + "2"
+	b.tell(elsewhere)
+	other.reads(elsewhere)
 }
 
 func channelCloses(b *notifierBench) {

@@ -22,6 +22,14 @@ type faultyNotifier struct {
 	*Recorder
 	notify    func(context.Context, []worker.Status) error
 	subscribe func(ctx context.Context, topic, after string) (<-chan worker.Event, error)
+	reset     func(ctx context.Context, topics []string) error
+}
+
+func (n *faultyNotifier) Reset(ctx context.Context, topics ...string) error {
+	if n.reset != nil {
+		return n.reset(ctx, topics)
+	}
+	return n.Recorder.Reset(ctx, topics...)
 }
 
 func (n *faultyNotifier) Notify(ctx context.Context, statuses ...worker.Status) error {
@@ -44,6 +52,14 @@ func faultyNotifiers(what string, spoil func(*faultyNotifier)) broken[worker.Not
 		spoil(n)
 		return n
 	}}
+}
+
+func faultyResets(
+	what string, reset func(n *faultyNotifier, ctx context.Context, topics []string) error,
+) broken[worker.Notifier] {
+	return faultyNotifiers(what, func(n *faultyNotifier) {
+		n.reset = func(ctx context.Context, topics []string) error { return reset(n, ctx, topics) }
+	})
 }
 
 // refusesTold refuses what it finds wrong.
@@ -212,7 +228,18 @@ var badNotifiers = map[string][]broken[worker.Notifier]{
 			}
 		}),
 	},
-	"idle reader":   {waitsForReaders},
+	"idle reader": {waitsForReaders},
+	"reset": {
+		changesEvents("tells nobody of resets", func(e worker.Event) []worker.Event {
+			if e.Reset {
+				return nil
+			}
+			return []worker.Event{e}
+		}),
+		faultyResets("resets all topics", func(n *faultyNotifier, ctx context.Context, topics []string) error {
+			return n.Recorder.Reset(ctx, append(topics, topics[0]+"2")...)
+		}),
+	},
 	"end":           {neverCloses},
 	"lost position": {ignoresLostPositions},
 }

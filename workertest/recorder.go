@@ -30,6 +30,7 @@ type topicLog struct {
 var (
 	_ worker.Notifier   = (*Recorder)(nil)
 	_ worker.Subscriber = (*Recorder)(nil)
+	_ worker.Resetter   = (*Recorder)(nil)
 )
 
 // NewNotifier returns a recorder that was told nothing yet.
@@ -57,6 +58,19 @@ func (r *Recorder) Notify(ctx context.Context, statuses ...worker.Status) error 
 		}
 		log.newest[s.JobID] = s.Version
 		log.append(worker.Event{Status: &s})
+	}
+	return nil
+}
+
+// Reset implements worker.Resetter.
+func (r *Recorder) Reset(ctx context.Context, topics ...string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, topic := range topics {
+		r.topicLocked(topic).append(worker.Event{Reset: true})
 	}
 	return nil
 }
