@@ -216,7 +216,7 @@ func readClaim(reply rueidis.RedisMessage) (*claimAnswer, error) {
 		return nil, err
 	}
 	if len(values) < 5 {
-		return nil, &replyError{claimScript.name, "too short"}
+		return nil, &replyError{claimScript.Name, "too short"}
 	}
 	var numbers [5]int64
 	for i := range numbers {
@@ -228,7 +228,7 @@ func readClaim(reply rueidis.RedisMessage) (*claimAnswer, error) {
 		now: numbers[0], next: numbers[1], token: numbers[2], dropped: numbers[3], n: int(numbers[4]),
 	}
 	if len(values) < 5+2*a.n {
-		return nil, &replyError{claimScript.name, "jobs are missing"}
+		return nil, &replyError{claimScript.Name, "jobs are missing"}
 	}
 	a.entries, a.rare = values[5:5+2*a.n], values[5+2*a.n:]
 	return a, nil
@@ -276,7 +276,7 @@ func (a *claimAnswer) enrich(jobs []*worker.Job, maxCrashes int) error {
 func enrich(jobs []*worker.Job, rare []rueidis.RedisMessage, maxCrashes int) error {
 	index, err := rare[0].AsInt64()
 	if err != nil || index < 1 || int(index) > len(jobs) {
-		return &replyError{claimScript.name, "index out of range"}
+		return &replyError{claimScript.Name, "index out of range"}
 	}
 	text, err := rare[1].ToString()
 	if err != nil {
@@ -318,13 +318,13 @@ func reject(found error, crashLoop, canceled bool) error {
 func readCounts(text string) (attempts, crashes int, canceled bool, err error) {
 	fields := strings.Fields(text)
 	if len(fields) != 3 {
-		return 0, 0, false, &replyError{claimScript.name, fmt.Sprintf("counts %q", text)}
+		return 0, 0, false, &replyError{claimScript.Name, fmt.Sprintf("counts %q", text)}
 	}
 	if attempts, err = strconv.Atoi(fields[0]); err == nil {
 		crashes, err = strconv.Atoi(fields[1])
 	}
 	if err != nil {
-		return 0, 0, false, &replyError{claimScript.name, fmt.Sprintf("counts %q", text)}
+		return 0, 0, false, &replyError{claimScript.Name, fmt.Sprintf("counts %q", text)}
 	}
 	return attempts, crashes, fields[2] == "1", nil
 }

@@ -139,7 +139,7 @@ func (e *enqueuing) read(queue string, args []string, reply rueidis.RedisMessage
 	for i := 1; i+1 < len(answers); i += 2 {
 		index, err := answers[i].AsInt64()
 		if err != nil || index < 1 || int(index) > len(args)/3 {
-			return &replyError{enqueueScript.name, "index out of range"}
+			return &replyError{enqueueScript.Name, "index out of range"}
 		}
 		answer, err := answers[i+1].ToString()
 		if err != nil {

@@ -70,7 +70,7 @@ func (c *consumer) beat() error {
 	// Two tries fit into a lease.
 	ctx, cancel := context.WithTimeout(c.ctx, min(c.queue.config.Timeout, c.queue.config.Lease/2))
 	defer cancel()
-	reply, err := heartbeatScript.run(ctx, c.queue.client, c.beatKeys,
+	reply, err := heartbeatScript.Run(ctx, c.queue.client, c.beatKeys,
 		[]string{c.worker, c.leaseArg(), strconv.Itoa(maxExpired)})
 	if err != nil {
 		return explain("renew the lease on", c.name, err)
@@ -103,7 +103,7 @@ func readBeat(reply rueidis.RedisMessage) (*beatAnswer, error) {
 		return nil, err
 	}
 	if len(parts) != 3 {
-		return nil, &replyError{heartbeatScript.name, "not three parts"}
+		return nil, &replyError{heartbeatScript.Name, "not three parts"}
 	}
 	entries, err := parts[0].AsStrSlice()
 	if err != nil {
@@ -217,7 +217,7 @@ func (c *consumer) retire(ctx context.Context, name, deadline string, crash bool
 			return moved, err
 		}
 		if len(counts) != 2 {
-			return moved, &replyError{retireScript.name, "not two numbers"}
+			return moved, &replyError{retireScript.Name, "not two numbers"}
 		}
 		if moved += counts[0]; counts[1] == 0 {
 			return moved, nil

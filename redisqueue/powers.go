@@ -32,7 +32,7 @@ func (q *Queue) MarkCanceled(ctx context.Context, queue, id string) (worker.Canc
 		return worker.CancelMark{}, explain(doing, queue, err)
 	}
 	if len(reply) < 4 {
-		return worker.CancelMark{}, explain(doing, queue, &replyError{cancelMarkScript.name, "too short"})
+		return worker.CancelMark{}, explain(doing, queue, &replyError{cancelMarkScript.Name, "too short"})
 	}
 	ended, err := reply[3].ToString()
 	if err != nil {
@@ -78,7 +78,7 @@ func (q *Queue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, i
 // caller knows better what the job should be.
 func bodyOf(s *script, reply []rueidis.RedisMessage, queue, id string) (*worker.Job, error) {
 	if len(reply) < 3 {
-		return nil, &replyError{s.name, "too short"}
+		return nil, &replyError{s.Name, "too short"}
 	}
 	body, err := reply[2].AsBytes()
 	if err != nil {
@@ -117,7 +117,7 @@ func (q *Queue) Know(ctx context.Context, queue string, ids ...string) ([]worker
 			return nil, explain(doing, queue, err)
 		}
 		if len(names) != len(part)+1 {
-			return nil, explain(doing, queue, &replyError{knowScript.name, "not one place a job"})
+			return nil, explain(doing, queue, &replyError{knowScript.Name, "not one place a job"})
 		}
 		for _, name := range names[1:] {
 			places = append(places, placeNamed(name))
@@ -151,7 +151,7 @@ func (q *Queue) everywhere(
 			return nil, err
 		}
 		if len(values) == 0 {
-			return nil, &replyError{s.name, "empty"}
+			return nil, &replyError{s.Name, "empty"}
 		}
 		if first, err := values[0].ToString(); err != nil || first != "again" {
 			return values, err
@@ -190,7 +190,7 @@ func stringsOf(values []rueidis.RedisMessage) ([]string, error) {
 // placeAndNumber reads a reply that begins with a place and a number.
 func placeAndNumber(s *script, reply []rueidis.RedisMessage) (worker.Place, int64, error) {
 	if len(reply) < 2 {
-		return worker.PlaceUnknown, 0, &replyError{s.name, "too short"}
+		return worker.PlaceUnknown, 0, &replyError{s.Name, "too short"}
 	}
 	name, err := reply[0].ToString()
 	if err != nil {

@@ -134,7 +134,7 @@ func New(client rueidis.Client, cfg Config) (*Queue, error) {
 func (q *Queue) call(ctx context.Context, s *script, keys, args []string) (rueidis.RedisMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
 	defer cancel()
-	return s.run(ctx, q.client, keys, args)
+	return s.Run(ctx, q.client, keys, args)
 }
 
 // Consume opens a worker's session on a queue, under a random name.

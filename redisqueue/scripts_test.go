@@ -20,7 +20,7 @@ func allScripts() map[string]*script {
 		trimScript, wakeScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
 		knowScript,
 	} {
-		all[s.name] = s
+		all[s.Name] = s
 	}
 	return all
 }
@@ -38,7 +38,7 @@ func TestEveryScriptFileIsLoaded(t *testing.T) {
 func TestHeadersSayWhatScriptsDo(t *testing.T) {
 	for name, s := range allScripts() {
 		t.Run(name, func(t *testing.T) {
-			text := mustRead("lua/" + name + ".lua")
+			text := s.Text
 			header, code := splitHeader(text)
 			require.Truef(t, strings.HasPrefix(header, "-- "+name+": "), "the header names the script and its purpose")
 			require.Contains(t, header, "-- Returns ")
@@ -65,7 +65,7 @@ var (
 // requireKeys: each documented key is bound once to a local of its own name, and no other is used.
 func requireKeys(t *testing.T, s *script, code string) {
 	t.Helper()
-	single := slices.DeleteFunc(slices.Clone(s.keyNames), func(name string) bool { return name == keyOthers })
+	single := slices.DeleteFunc(slices.Clone(s.KeyNames), func(name string) bool { return name == keyOthers })
 	bound := keyLocal.FindAllStringSubmatch(code, -1)
 	require.Len(t, bound, len(single))
 	for i, m := range bound {
@@ -73,8 +73,8 @@ func requireKeys(t *testing.T, s *script, code string) {
 		require.Equal(t, single[i], m[1], "KEYS[%d] is documented as another key", i+1)
 	}
 	require.Len(t, keyUse.FindAllString(code, -1), len(single), "keys are used by their names")
-	if at := slices.Index(s.keyNames, keyOthers); at >= 0 {
-		require.Equal(t, len(s.keyNames)-1, at, "the inflight hashes of others come last")
+	if at := slices.Index(s.KeyNames, keyOthers); at >= 0 {
+		require.Equal(t, len(s.KeyNames)-1, at, "the inflight hashes of others come last")
 		require.Contains(t, code, "place_of("+map[bool]string{true: "id", false: "ARGV[1]"}[strings.Contains(code, "local id")]+
 			", jobs, dead, "+strconv.Itoa(at+1)+")", "the place where the inflight hashes begin")
 	}
@@ -106,23 +106,23 @@ var (
 
 func TestScriptsBuildNoKeysAndParseNoJobs(t *testing.T) {
 	for name, s := range allScripts() {
-		require.NotContains(t, s.source, "cjson", name)
-		for _, m := range anyCall.FindAllStringSubmatch(s.source, -1) {
+		require.NotContains(t, s.Source, "cjson", name)
+		for _, m := range anyCall.FindAllStringSubmatch(s.Source, -1) {
 			if m[1] == "TIME" {
 				continue
 			}
 			require.Regexp(t, `^([a-z]+|KEYS\[i\])$`, m[2], "%s: %s takes a key that is none of KEYS", name, m[0])
 		}
-		require.Equal(t, strings.Count(s.source, "redis.call(")+strings.Count(s.source, "redis.pcall("),
-			len(anyCall.FindAllString(s.source, -1)), "%s: a call with a command that is not a constant", name)
+		require.Equal(t, strings.Count(s.Source, "redis.call(")+strings.Count(s.Source, "redis.pcall("),
+			len(anyCall.FindAllString(s.Source, -1)), "%s: a call with a command that is not a constant", name)
 	}
 }
 
 // Every script but enqueue begins with a write that needs no memory and changes nothing, so that Redis lets the rest of
 // it through when memory is out. Enqueue must be refused, by its first write.
 func TestOnlyEnqueueIsRefusedWhenMemoryIsOut(t *testing.T) {
-	for name := range allScripts() {
-		_, code := splitHeader(mustRead("lua/" + name + ".lua"))
+	for name, s := range allScripts() {
+		_, code := splitHeader(s.Text)
 		first := firstCall.FindStringSubmatch(code)
 		require.NotNil(t, first, name)
 		if name == "enqueue" {
@@ -132,6 +132,6 @@ func TestOnlyEnqueueIsRefusedWhenMemoryIsOut(t *testing.T) {
 		require.Regexp(t, `^'(HDEL|ZREM)', [a-z]+, ''$`, first[1], name)
 	}
 	writes := regexp.MustCompile(`redis\.(p?call)\('(HSETNX|HSET|RPUSH|LPUSH|ZADD|SET|HDEL|ZREM|LPOP|DEL|HINCRBY)'`)
-	_, code := splitHeader(mustRead("lua/enqueue.lua"))
+	_, code := splitHeader(enqueueScript.Text)
 	require.Equal(t, []string{"redis.pcall('HSETNX'", "pcall", "HSETNX"}, writes.FindStringSubmatch(code))
 }

@@ -63,7 +63,7 @@ func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error 
 	}
 	counts, err := reply.AsIntSlice()
 	if err == nil && len(counts) != 2 {
-		err = &replyError{settleScript.name, "not two numbers"}
+		err = &replyError{settleScript.Name, "not two numbers"}
 	}
 	if err != nil {
 		return explain(doing, c.name, err)
