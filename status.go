@@ -111,21 +111,25 @@ type Saved struct {
 	// OK says that the status was stored, now or by an earlier call.
 	OK bool
 	// Current is the state that the store holds when not OK. A final one says that the job is over, or that the host
-	// wants it to be: it isn't run, and settled as that. Any other says that something later has written.
+	// wants it to be: it isn't run, and settled as that. Any other says that something later has written; which of the
+	// unfinished states it is makes no difference, so a store that doesn't keep them apart may answer with any.
 	Current State
 	// Row is the stored status when not OK, if the store keeps whole ones.
 	Row *Status
 }
 
 // StatusStore keeps the last status of each job. Implementations are checked with workertest.TestStatusStore.
+//
+// A store may be a table that the host has anyway, with words of its own for the states and a column for the version. It
+// may then keep some types of jobs only and answer OK for all others, which run as they would without a store.
 type StatusStore interface {
 	// Save records each status that moves its job forward, as Status.Supersedes tells; a status whose version equals
 	// the row's was stored before and is OK. There is at most one status per job in a call.
 	//
 	// The answers are in the order of the statuses; a nil slice means that all are OK. On an error they are ignored
 	// and the same statuses come again, so Save may have stored some. A Permanent error says that the data cannot be
-	// stored (an equal version with another queue or type, too); any other is the store's own trouble, is tried
-	// again, and makes the pool stop claiming until it is over.
+	// stored (so is an equal version with another queue or type, where the store keeps these); any other is the
+	// store's own trouble, is tried again, and makes the pool stop claiming until it is over.
 	Save(ctx context.Context, statuses ...Status) ([]Saved, error)
 }
 
@@ -138,9 +142,10 @@ type Getter interface {
 
 // Unfinished is a StatusStore whose jobs that are not over can be listed: what Client.Sweep goes through.
 type Unfinished interface {
-	// Unfinished returns up to limit rows in no final state that have not changed for idle by the store's own clock,
-	// those that changed first coming first, and a cursor for the next call, which is empty when there are no more. An
-	// empty cursor begins anew. Status.Job need not be set: who wants it reads the row with Get.
+	// Unfinished returns up to limit rows in no final state that have not changed for idle by the store's own clock, and
+	// a cursor for the next call, which is empty when there are no more. An empty cursor begins anew. The order is the
+	// store's own; a row that stays as it is is on exactly one page. Status.Job need not be set: who wants it reads the
+	// row with Get.
 	Unfinished(ctx context.Context, idle time.Duration, cursor string, limit int) (rows []Status, next string, err error)
 }
 

@@ -5,23 +5,28 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/real-staging-ai/go-worker"
 )
 
-// MemoryStatusStore is a worker.StatusStore and worker.Getter in memory, for tests and demonstrations. It also keeps
-// what it accepted before. The zero value is ready to use; Fault may be set before the first call.
+// MemoryStatusStore is a worker.StatusStore in memory with all optional powers, for tests and demonstrations. It also
+// keeps what it accepted before. The zero value is ready to use; Fault may be set before the first call.
 type MemoryStatusStore struct {
 	// Fault, when set, is called at the start of Save. An error is returned instead of saving anything.
 	Fault func(ctx context.Context, statuses []worker.Status) error
 
-	mu   sync.Mutex
-	rows map[string][]worker.Status // accepted statuses by job, the last one is the row
+	mu      sync.Mutex
+	rows    map[string][]worker.Status // accepted statuses by job, the last one is the row
+	changed map[string]time.Time       // when the last one was accepted
+	sweep   sweepState
 }
 
 var (
 	_ worker.StatusStore = (*MemoryStatusStore)(nil)
 	_ worker.Getter      = (*MemoryStatusStore)(nil)
+	_ worker.Unfinished  = (*MemoryStatusStore)(nil)
+	_ worker.SweepLock   = (*MemoryStatusStore)(nil)
 )
 
 // NewStatusStore returns an empty store.
@@ -70,11 +75,16 @@ func (m *MemoryStatusStore) saveLocked(s *worker.Status) worker.Saved {
 		current := copyStatus(row)
 		return worker.Saved{Current: row.State, Row: &current}
 	}
+	m.acceptLocked(s)
+	return worker.Saved{OK: true}
+}
+
+func (m *MemoryStatusStore) acceptLocked(s *worker.Status) {
 	if m.rows == nil {
-		m.rows = make(map[string][]worker.Status)
+		m.rows, m.changed = make(map[string][]worker.Status), make(map[string]time.Time)
 	}
 	m.rows[s.JobID] = append(m.rows[s.JobID], copyStatus(s))
-	return worker.Saved{OK: true}
+	m.changed[s.JobID] = time.Now()
 }
 
 func (m *MemoryStatusStore) rowLocked(id string) *worker.Status {

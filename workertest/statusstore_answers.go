@@ -2,7 +2,6 @@ package workertest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -16,7 +15,7 @@ var answerRows = []row[*storeBench]{
 	{name: "answers in order", run: answersInOrder,
 		promise: "the answers are in the order of the statuses, each about its own job"},
 	{name: "current", run: currentState,
-		promise: "the answer for a status that was not stored carries the state that is"},
+		promise: "the answer for a status that was not stored carries the state that is; of unfinished ones any will do"},
 	{name: "row", run: answeredRow,
 		promise: "a row that comes with an answer is the stored one"},
 	{name: "large call", run: largeCall,
@@ -162,8 +161,8 @@ func withJob(b *storeBench) {
 }
 
 func saveContext(b *storeBench) {
-	ctx, cancel := context.WithCancel(b.ctx)
-	cancel()
+	ctx, cancel := b.ended()
+	defer cancel()
 	s := status(b.id(), worker.StateQueued, 0)
 	b.prompt("a save whose context has ended", func() { _, _ = b.store.Save(ctx, s) })
 	b.takes(s)

@@ -32,7 +32,7 @@ var orderRows = []row[*storeBench]{
 	{name: "large versions", run: largeVersions,
 		promise: "versions are told apart up to 63 bits"},
 	{name: "two jobs of one id", run: twoJobs,
-		promise: "an equal version with another queue or type is a Permanent error"},
+		promise: "an equal version with another queue or type is a Permanent error where these are kept, and changes nothing"},
 	{name: "concurrent savers", run: concurrentSavers,
 		promise: "savers in competition never move a row back"},
 }
@@ -172,7 +172,7 @@ func everyPair(b *storeBench) {
 		row, s := rows[i], next[i]
 		if want := s.Supersedes(&row); got.OK != want {
 			b.Fatalf("%s after %s: stored is %v, want %v", show(s), show(row), got.OK, want)
-		} else if !want && got.Current != row.State {
+		} else if !want && !tells(got.Current, row.State) {
 			b.Fatalf("%s after %s: the store says that it holds %q", show(s), show(row), got.Current)
 		}
 	}
@@ -205,7 +205,9 @@ func twoJobs(b *storeBench) {
 		"an equal version with another queue": otherQueue, "an equal version with another type": otherType,
 	} {
 		_, err := b.store.Save(b.ctx, s)
-		b.permanent(err, what)
+		if _, keeps := b.store.(worker.Getter); keeps || err != nil {
+			b.permanent(err, what)
+		}
 	}
 	b.takes(row)
 	b.holds(row)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,9 @@ import (
 // breaks it.
 func TestStatusStoreRows(t *testing.T) {
 	sound := func(*config) worker.StatusStore { return NewStatusStore() }
-	testRows(t, storeRows(), newStoreBench, sound, badStores)
+	bad := maps.Clone(badStores)
+	maps.Copy(bad, badSweeps)
+	testRows(t, storeRows(), newStoreBench, sound, bad)
 }
 
 // TestStatusStoreRowsWithoutGetter checks that a store that cannot be read passes, with the rows about reading skipped.
@@ -27,11 +30,37 @@ func TestStatusStoreRowsWithoutGetter(t *testing.T) {
 	}, InBubble())
 }
 
+// TestStatusStoreRowsOfHostTable checks that a store passes that knows no more than a host's own table may: it can't be
+// read, has one word for all unfinished states, and keeps neither queue nor type.
+func TestStatusStoreRowsOfHostTable(t *testing.T) {
+	TestStatusStore(t, func(*testing.T) worker.StatusStore { return hostTable{NewStatusStore()} }, InBubble())
+}
+
+type hostTable struct{ rows *MemoryStatusStore }
+
+func (h hostTable) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
+	statuses = slices.Clone(statuses)
+	for i := range statuses {
+		statuses[i].Queue, statuses[i].Type = "", ""
+	}
+	saved, err := h.rows.Save(ctx, statuses...)
+	for i := range saved {
+		saved[i].Row = nil
+		if !saved[i].OK && !saved[i].Current.Final() {
+			saved[i].Current = worker.StateRunning
+		}
+	}
+	return saved, err
+}
+
 // faultyStore is a MemoryStatusStore with its methods replaced.
 type faultyStore struct {
 	*MemoryStatusStore
 	save func(context.Context, []worker.Status) ([]worker.Saved, error)
 	get  func(context.Context, string) (*worker.Status, error)
+	list func(ctx context.Context, idle time.Duration, cursor string, limit int) ([]worker.Status, string, error)
+	lock func(ctx context.Context, owner string, lease, rest time.Duration) (bool, error)
+	free func(ctx context.Context, owner string) error
 }
 
 func (s *faultyStore) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
@@ -72,10 +101,7 @@ func replacesBy(what string, rule func(s, row *worker.Status) bool) broken[worke
 					saved[i].Current = row.State
 				default:
 					saved[i].OK = true
-					if f.rows == nil {
-						f.rows = make(map[string][]worker.Status)
-					}
-					f.rows[s.JobID] = append(f.rows[s.JobID], copyStatus(s))
+					f.acceptLocked(s)
 				}
 			}
 			return saved, nil
@@ -209,6 +235,20 @@ var badStores = map[string][]broken[worker.StatusStore]{
 		changesAnswers("doesn't say what it holds", func(_ []worker.Status, saved []worker.Saved) {
 			for i := range saved {
 				saved[i].Current = ""
+			}
+		}),
+		changesAnswers("has one word for all ends", func(_ []worker.Status, saved []worker.Saved) {
+			for i := range saved {
+				if saved[i].Current.Final() {
+					saved[i].Current = worker.StateFailed
+				}
+			}
+		}),
+		changesAnswers("takes what waits for over", func(_ []worker.Status, saved []worker.Saved) {
+			for i := range saved {
+				if saved[i].Current == worker.StateQueued {
+					saved[i].Current = worker.StateCanceled
+				}
 			}
 		}),
 		changesAnswers("says what it refused", func(statuses []worker.Status, saved []worker.Saved) {
