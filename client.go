@@ -180,7 +180,7 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 	case err != nil:
 		return fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
 	}
-	c.saveRefused(ctx, push, failed)
+	c.saveRefused(ctx, push, nil, failed)
 	if len(failed) > 0 {
 		return &EnqueueError{Failed: failed}
 	}
@@ -276,14 +276,15 @@ func save(ctx context.Context, store StatusStore, statuses []Status) (saved []Sa
 }
 
 // saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; and those that
-// turned out to be over as what they are. A job whose fate isn't known goes on waiting, for its row and its users.
-func (c *Client) saveRefused(ctx context.Context, push []*Job, failed map[string]error) {
+// turned out to be over as what they are, under the tokens that are given, or 0. A job whose fate isn't known goes on
+// waiting, for its row and its users.
+func (c *Client) saveRefused(ctx context.Context, push []*Job, tokens map[string]int64, failed map[string]error) {
 	var statuses []Status
 	for _, job := range push {
 		why := failed[job.ID]
 		finished := (*FinishedError)(nil)
 		st := waitingStatus(job, 0)
-		st.Version, st.RunAt = version(0, phaseFinal, 0), time.Time{}
+		st.Version, st.RunAt = version(tokens[job.ID], phaseFinal, 0), time.Time{}
 		switch {
 		case errors.As(why, &finished):
 			st.State, st.Error = or(finished.State, StateFailed), cleanText(why.Error())

@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-const maxConcurrency = 100_000
+const (
+	maxConcurrency   = 100_000
+	minSweepInterval = time.Second
+)
 
 // Config is what a pool is made of. Backend.Queue and Registry are required.
 type Config struct {
@@ -31,6 +34,10 @@ type Config struct {
 	// CancelGrace is how long a handler may take to return after its context has ended. Then it is abandoned: its slot
 	// is freed, and what it still says is refused. Zero means 5 seconds.
 	CancelGrace time.Duration
+	// SweepInterval is how often the pool looks for jobs that the status store knows as unfinished and the queue has
+	// lost, and for how long those must not have changed, up to a minute; see Client.Sweep. Of all pools on one store
+	// one does it at a time. Zero means 1 minute, the least is 1 second, and less than zero means never.
+	SweepInterval time.Duration
 }
 
 // QueueConfig is one queue's part in a pool.
@@ -76,6 +83,9 @@ func (c *Config) problems() (problems []error) {
 			problems = append(problems, negative(d.field, d.value))
 		}
 	}
+	if c.SweepInterval > 0 && c.SweepInterval < minSweepInterval {
+		add("SweepInterval is %v: the least is %v", c.SweepInterval, minSweepInterval)
+	}
 	return problems
 }
 
@@ -88,6 +98,7 @@ func (c *Config) applyDefaults() {
 	c.JobTimeout = or(c.JobTimeout, 30*time.Minute)
 	c.DrainTimeout = or(c.DrainTimeout, 30*time.Second)
 	c.CancelGrace = or(c.CancelGrace, 5*time.Second)
+	c.SweepInterval = or(c.SweepInterval, time.Minute)
 	c.Retry = c.Retry.or(DefaultRetry)
 }
 

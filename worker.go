@@ -95,6 +95,9 @@ func (p *Pool) Client() *Client { return p.client }
 // Catching signals is the host's: signal.NotifyContext gives a ctx that ends with one.
 func (p *Pool) Run(ctx context.Context) error {
 	if err := p.Start(ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil // it was to stop before it had started
+		}
 		return err
 	}
 	select {
@@ -148,6 +151,7 @@ func (p *Pool) becomeRunning(sessions []*session) bool {
 		p.feeding.Go(func() { f.run(sessions[i]) })
 	}
 	p.watchers.Go(p.janitor)
+	p.watchers.Go(p.sweeps)
 	return true
 }
 

@@ -78,6 +78,8 @@ func TestRunEndsWithItsContextOrWithStop(t *testing.T) {
 		r.quiet()
 		r.stop()
 		assert.NoError(t, <-done)
+
+		assert.NoError(t, newRig(t, noop).pool.Run(ctx), "it was to stop before it had started")
 	})
 }
 

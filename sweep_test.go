@@ -1,0 +1,391 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/workertest"
+)
+
+// write puts the first status of a job into the store, as a host's transaction does, and returns the job.
+func (r *rig) write(n int, opts ...worker.JobOption) *worker.Job {
+	r.t.Helper()
+	job, err := worker.NewJob(ping{n}, opts...)
+	require.NoError(r.t, err)
+	first, err := worker.InitialStatus(job)
+	require.NoError(r.t, err)
+	r.save(first)
+	return job
+}
+
+func (r *rig) sweep() int {
+	r.t.Helper()
+	n, err := r.pool.Client().Sweep(r.t.Context())
+	require.NoError(r.t, err)
+	return n
+}
+
+func TestInitialStatus(t *testing.T) {
+	job := &worker.Job{Type: "ping", Payload: []byte(`{"n":1}`), Delay: time.Hour}
+	st, err := worker.InitialStatus(job)
+	require.NoError(t, err)
+	assert.NotEmpty(t, job.ID)
+	assert.Equal(t, job.ID, st.JobID)
+	assert.Equal(t, "job:"+job.ID, st.Topic)
+	assert.Equal(t, worker.StateScheduled, st.State)
+	assert.WithinDuration(t, st.At.Add(time.Hour), st.RunAt, time.Second)
+	assert.Zero(t, st.Version)
+	assert.Equal(t, job.Payload, st.Job.Payload)
+
+	_, err = worker.InitialStatus(nil)
+	require.ErrorContains(t, err, "job is nil")
+	_, err = worker.InitialStatus(&worker.Job{Type: "ping", Payload: []byte(`{`)})
+	require.ErrorContains(t, err, "payload is not valid JSON")
+}
+
+func TestPushEnqueuesWhatATransactionWrote(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { return nil }).start()
+		defer r.stop()
+		job := r.write(1)
+		require.NoError(t, r.pool.Client().Push(t.Context(), job))
+		require.NoError(t, r.pool.Client().Push(t.Context(), job), "once more")
+		r.quiet()
+		assert.Equal(t, []worker.State{worker.StateQueued, worker.StateRunning, worker.StateSucceeded}, r.states(job.ID))
+		assert.Equal(t, worker.StateQueued, r.toldStates(job.ID)[0], "the first status is announced, too")
+	})
+}
+
+func TestPushChecksAllBeforeItPushesAny(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		good, bad := r.write(1), &worker.Job{Type: "ping", Payload: []byte(`{`)}
+		require.ErrorContains(t, r.pool.Client().Push(t.Context(), good, bad), "payload is not valid JSON")
+		require.ErrorContains(t, r.pool.Client().Push(t.Context(), good, nil), "job 1 is nil")
+		require.ErrorContains(t, r.pool.Client().Push(t.Context(), good, good), "in the call twice")
+		require.NoError(t, r.pool.Client().Push(t.Context()))
+		assert.Zero(t, r.queue.Count(worker.DefaultQueue, worker.PlaceWaiting))
+	})
+}
+
+// A refused push loses nothing: the row goes on waiting, and a sweep delivers it.
+func TestRefusedPushLeavesTheJobToTheSweep(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { return nil })
+		refuses := true
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if refuses && call == "Enqueue" {
+				return worker.ErrRefused
+			}
+			return nil
+		}
+		job := r.write(1)
+		require.ErrorIs(t, r.pool.Client().Push(t.Context(), job), worker.ErrRefused)
+		assert.Equal(t, []worker.State{worker.StateQueued}, r.states(job.ID))
+		refuses = false
+		r.start()
+		defer r.stop()
+		r.after(3 * time.Minute)
+		assert.Equal(t, worker.StateSucceeded, r.last(job.ID).State)
+	})
+}
+
+func TestPoolsSweepWhatTheQueueDoesNotKnow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var starts atomic.Int32
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil }).start()
+		defer r.stop()
+		var jobs []*worker.Job
+		for n := range 250 { // more than a page
+			jobs = append(jobs, r.write(n))
+		}
+		r.after(29 * time.Second)
+		assert.Zero(t, starts.Load(), "swept before a minute had passed")
+		r.after(3 * time.Minute)
+		for _, job := range jobs {
+			require.Equal(t, worker.StateSucceeded, r.last(job.ID).State)
+		}
+		r.after(10 * time.Minute)
+		assert.EqualValues(t, len(jobs), starts.Load())
+	})
+}
+
+func TestSweepLeavesAloneWhatTheQueueKnows(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var starts atomic.Int32
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error {
+			starts.Add(1)
+			time.Sleep(20 * time.Minute)
+			return nil
+		}, func(c *worker.Config) { c.Concurrency = 1 }).start()
+		defer r.stop()
+		r.enqueue(1)
+		r.enqueue(2)
+		r.enqueue(3, worker.After(time.Hour))
+		r.after(10 * time.Minute)
+		assert.Zero(t, r.sweep())
+		assert.EqualValues(t, 1, starts.Load())
+		r.after(2 * time.Hour)
+		assert.EqualValues(t, 3, starts.Load())
+	})
+}
+
+func TestSweptJobIsDueAtItsRowsRunAt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var ran time.Time
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { ran = time.Now(); return nil }).start()
+		defer r.stop()
+		job := r.write(1)
+		retrying := *r.last(job.ID)
+		retrying.State, retrying.Attempt, retrying.Version = worker.StateRetrying, 2, 5<<14|2<<12
+		retrying.RunAt = time.Now().Add(time.Hour)
+		r.save(retrying)
+		r.after(2 * time.Minute)
+		require.Equal(t, worker.PlaceWaiting, r.queue.Place(worker.DefaultQueue, job.ID))
+		r.after(2 * time.Hour)
+		assert.Equal(t, worker.StateSucceeded, r.last(job.ID).State)
+		assert.WithinDuration(t, retrying.RunAt, ran, time.Second)
+	})
+}
+
+// staleRows lists rows as they were before their jobs ended.
+type staleRows struct {
+	*workertest.MemoryStatusStore
+	rows []worker.Status
+}
+
+func (s *staleRows) Unfinished(context.Context, time.Duration, string, int) ([]worker.Status, string, error) {
+	return s.rows, "", nil
+}
+
+func TestSweepDoesNotRunWhatHasJustEnded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &staleRows{MemoryStatusStore: workertest.NewStatusStore()}
+		var starts atomic.Int32
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil },
+			func(c *worker.Config) { c.StatusStore = store })
+		r.store = store.MemoryStatusStore
+		r.start()
+		defer r.stop()
+		job := r.write(1)
+		store.rows = []worker.Status{*r.last(job.ID), {JobID: "nobody's", Queue: "default"}, {JobID: "odd", Queue: "{}"}}
+		require.NoError(t, r.pool.Client().Push(t.Context(), job))
+		r.quiet()
+		require.Equal(t, worker.StateSucceeded, r.last(job.ID).State)
+		assert.Zero(t, r.sweep())
+		r.quiet()
+		assert.EqualValues(t, 1, starts.Load())
+	})
+}
+
+func TestSweepFinishesARequeueThatWasCutShort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		fails := true
+		r := newRig(t, func(context.Context, *worker.Job, ping) error {
+			if fails {
+				return worker.Permanent(errFlaky)
+			}
+			return nil
+		})
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if fails && call == "Reopen" {
+				return errors.New("cut")
+			}
+			return nil
+		}
+		r.start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.quiet()
+		require.Equal(t, worker.StateFailed, r.last(job.ID).State)
+		require.ErrorContains(t, r.pool.Client().Requeue(t.Context(), job.ID), "cut")
+		require.Equal(t, worker.StateQueued, r.last(job.ID).State)
+		fails = false
+		r.after(3 * time.Minute)
+		assert.Equal(t, worker.StateSucceeded, r.last(job.ID).State)
+	})
+}
+
+// The store forgot a job that the queue still has among the dead, and a transaction wrote it anew.
+func TestSweepTellsTheEndOfWhatTheQueueKnowsAsDead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { return worker.Permanent(errFlaky) },
+			withoutStore).start()
+		job := r.enqueue(1)
+		r.quiet()
+		r.stop()
+		require.Equal(t, worker.PlaceDead, r.queue.Place(worker.DefaultQueue, job.ID))
+
+		again := newRig(t, nil, func(c *worker.Config) { c.Queue = r.queue })
+		again.write(1, worker.WithID(job.ID))
+		again.after(2 * time.Minute)
+		assert.Zero(t, again.sweep())
+		assert.Equal(t, worker.StateFailed, again.last(job.ID).State)
+	})
+}
+
+// strictStore refuses, for its data, every end of a job but one without a result.
+type strictStore struct {
+	*workertest.MemoryStatusStore
+	strict bool
+}
+
+func (s *strictStore) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
+	for i := range statuses {
+		if s.strict && statuses[i].State.Final() {
+			return nil, worker.Permanent(errors.New("bad data"))
+		}
+	}
+	return s.MemoryStatusStore.Save(ctx, statuses...)
+}
+
+// A job whose end the store refuses for its data is buried in the queue, and its row goes on running: the job must not
+// run again for that, and its end is recorded as soon as the store takes it.
+func TestSweepDoesNotRunAgainWhatTheQueueHasBuried(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &strictStore{MemoryStatusStore: workertest.NewStatusStore(), strict: true}
+		var starts atomic.Int32
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil },
+			func(c *worker.Config) { c.StatusStore = store })
+		r.store = store.MemoryStatusStore
+		r.start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.after(10 * time.Minute)
+		require.Equal(t, worker.PlaceDead, r.queue.Place(worker.DefaultQueue, job.ID))
+		require.Equal(t, worker.StateRunning, r.last(job.ID).State)
+		store.strict = false
+		r.after(3 * time.Minute)
+		assert.Equal(t, worker.StateFailed, r.last(job.ID).State)
+		assert.EqualValues(t, 1, starts.Load())
+	})
+}
+
+// pickyQueue refuses one job.
+type pickyQueue struct {
+	*workertest.MemoryQueue
+	refused string
+}
+
+func (q *pickyQueue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
+	failed := make(map[string]error)
+	for _, job := range jobs {
+		if job.ID == q.refused {
+			failed[job.ID] = worker.ErrRefused
+		} else if err := q.MemoryQueue.Enqueue(ctx, job); err != nil {
+			return err
+		}
+	}
+	if len(failed) > 0 {
+		return &worker.EnqueueError{Failed: failed}
+	}
+	return nil
+}
+
+func TestOneRefusedJobKeepsNoOtherFromBeingSwept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		q := &pickyQueue{MemoryQueue: workertest.NewQueue()}
+		r := newRig(t, nil, func(c *worker.Config) { c.Queue = q })
+		for n := range 250 {
+			job := r.write(n)
+			if n == 10 {
+				q.refused = job.ID
+			}
+		}
+		r.after(2 * time.Minute)
+		n, err := r.pool.Client().Sweep(t.Context())
+		require.ErrorIs(t, err, worker.ErrRefused)
+		assert.Equal(t, 249, n)
+		assert.Equal(t, 249, q.Count(worker.DefaultQueue, worker.PlaceWaiting))
+		assert.Equal(t, worker.StateQueued, r.last(q.refused).State, "it waits for a better time")
+	})
+}
+
+func TestSweepStopsWhenTheQueueIsAway(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.write(1)
+		r.after(2 * time.Minute)
+		r.queue.Fault = func(context.Context, string) error { return errors.New("away") }
+		_, err := r.pool.Client().Sweep(t.Context())
+		require.ErrorContains(t, err, "away")
+	})
+}
+
+// countedStore counts the passes of sweeps.
+type countedStore struct {
+	*workertest.MemoryStatusStore
+	passes atomic.Int32
+	fault  func()
+}
+
+func (s *countedStore) Unfinished(ctx context.Context, idle time.Duration, cursor string, n int) ([]worker.Status, string, error) {
+	s.passes.Add(1)
+	if s.fault != nil {
+		s.fault()
+	}
+	return s.MemoryStatusStore.Unfinished(ctx, idle, cursor, n)
+}
+
+func TestPoolsShareTheWorkOfSweeping(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &countedStore{MemoryStatusStore: workertest.NewStatusStore()}
+		for range 20 {
+			r := newRig(t, nil, func(c *worker.Config) { c.StatusStore = store }).start()
+			defer r.stop()
+		}
+		time.Sleep(30 * time.Minute)
+		assert.Greater(t, store.passes.Load(), int32(15))
+		assert.LessOrEqual(t, store.passes.Load(), int32(61), "more than two a minute")
+	})
+}
+
+func TestPoolOutlivesAStoreThatPanicsWhenSwept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &countedStore{MemoryStatusStore: workertest.NewStatusStore(), fault: func() { panic("rows") }}
+		r := newRig(t, nil, func(c *worker.Config) { c.StatusStore = store }).start()
+		defer r.stop()
+		r.after(10 * time.Minute)
+		assert.Greater(t, store.passes.Load(), int32(3))
+	})
+}
+
+func TestSweepIntervalSaysHowOftenAndWhether(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for _, c := range []struct {
+			interval    time.Duration
+			least, most int32
+		}{{-1, 0, 0}, {5 * time.Second, 60, 240}} {
+			store := &countedStore{MemoryStatusStore: workertest.NewStatusStore()}
+			r := newRig(t, nil, func(cfg *worker.Config) { cfg.StatusStore, cfg.SweepInterval = store, c.interval }).start()
+			r.after(10 * time.Minute)
+			r.stop()
+			assert.GreaterOrEqual(t, store.passes.Load(), c.least)
+			assert.LessOrEqual(t, store.passes.Load(), c.most)
+		}
+	})
+}
+
+func TestSweepAnswers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		mine, err := r.store.LockSweep(t.Context(), "another", time.Minute, 0)
+		require.NoError(t, err)
+		require.True(t, mine)
+		_, err = r.pool.Client().Sweep(t.Context())
+		require.ErrorIs(t, err, worker.ErrSweeping)
+		r.after(2 * time.Minute)
+		assert.Zero(t, r.sweep(), "another's lock has ended")
+		assert.Zero(t, r.sweep(), "a sweep gives its lock back, and may follow at once")
+
+		_, err = newRig(t, nil, withoutStore).pool.Client().Sweep(t.Context())
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	})
+}
