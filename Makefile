@@ -24,12 +24,12 @@ build: ## the platforms that hosts run on
 	cd benchmarks && GOWORK=off go vet ./...
 
 FUZZTIME ?= 30s
-fuzz:
-	go test -run '^$$' -fuzz '^FuzzDecodeJob$$' -fuzztime $(FUZZTIME) .
-	go test -run '^$$' -fuzz '^FuzzCleanText$$' -fuzztime $(FUZZTIME) .
-	go test -run '^$$' -fuzz '^FuzzKeys$$' -fuzztime $(FUZZTIME) ./redisqueue
-	@for f in $$(go test -list '^Fuzz' ./stage | grep ^Fuzz); do \
-		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./stage || exit 1; done
+fuzz: ## every fuzz target of every package, one after the other
+	@for p in $$(go list -f '{{.Dir}}' work); do \
+		for f in $$(cd $$p && grep -hoE '^func Fuzz[A-Za-z0-9]+' *_test.go 2>/dev/null | cut -c6-); do \
+			echo "$$f in $$p"; \
+			(cd $$p && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+		done; done
 
 bench: ## figures of docs/performance.md; nothing else should run meanwhile
 	cd benchmarks && GOWORK=off go test -run '^$$' -bench Drain -benchtime 200000x .
