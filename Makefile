@@ -28,7 +28,7 @@ fuzz: ## every fuzz target of every package, one after the other
 	@for p in $$(go list -f '{{.Dir}}' work); do \
 		for f in $$(cd $$p && grep -hoE '^func Fuzz[A-Za-z0-9]+' *_test.go 2>/dev/null | cut -c6-); do \
 			echo "$$f in $$p"; \
-			(cd $$p && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+			(cd $$p && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x .) || exit 1; \
 		done; done
 
 bench: ## figures of docs/performance.md; nothing else should run meanwhile
