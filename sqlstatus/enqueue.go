@@ -1,0 +1,80 @@
+package sqlstatus
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// EnqueueTx writes the jobs as waiting in the host's own transaction, so that they are enqueued exactly when it commits:
+//
+//	tx, err := db.BeginTx(ctx, nil)
+//	…                                        // the host's own rows
+//	err = store.EnqueueTx(ctx, tx, job)
+//	err = tx.Commit()
+//	err = client.Push(ctx, job)
+//
+// Call Client.Push after the commit. If the process dies before it, Client.Sweep, which every pool runs, delivers the
+// jobs once their rows have not changed for a minute. What worker.NewJob would set is filled in.
+//
+// All jobs are checked before anything is written. Jobs that then cannot be enqueued are listed in a
+// *worker.EnqueueError, the others are written: one whose id has ended before with a *worker.FinishedError, one whose
+// id belongs to another type or queue with an error that says so. An id that waits or runs already is left as it is,
+// without an error. Any other error comes from the database: roll back.
+//
+// A host that calls it several times in one transaction takes care to do so in one order everywhere, as with any rows;
+// within a call the ids are sorted.
+func (s *Store) EnqueueTx(ctx context.Context, tx Tx, jobs ...*worker.Job) error {
+	statuses, err := s.initial(jobs)
+	if err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	if len(statuses) == 0 {
+		return nil
+	}
+	rows, err := sortRows(statuses)
+	if err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	b := &batch{store: s, on: tx, saved: make([]worker.Saved, len(statuses))}
+	if err := b.save(ctx, rows); err != nil {
+		return explain("enqueue", err)
+	}
+	return refusals(statuses, b.saved)
+}
+
+// initial checks all jobs and makes their first statuses.
+func (s *Store) initial(jobs []*worker.Job) ([]worker.Status, error) {
+	statuses := make([]worker.Status, len(jobs))
+	for i, job := range jobs {
+		st, err := worker.InitialStatus(job)
+		if err != nil {
+			return nil, fmt.Errorf("job %d: %w", i, err)
+		}
+		if n := len(job.Payload); n > s.config.MaxPayload {
+			return nil, fmt.Errorf("job %q: payload has %d bytes: the limit is %d", job.ID, n, s.config.MaxPayload)
+		}
+		statuses[i] = st
+	}
+	return statuses, nil
+}
+
+// refusals says which jobs were not enqueued.
+func refusals(statuses []worker.Status, saved []worker.Saved) error {
+	failed := make(map[string]error)
+	for i, answer := range saved {
+		st, row := &statuses[i], answer.Row
+		switch {
+		case answer.OK:
+		case row != nil && (row.Queue != st.Queue || row.Type != st.Type):
+			failed[st.JobID] = fmt.Errorf("the id belongs to a job of type %q on queue %q", row.Type, row.Queue)
+		case answer.Current.Final():
+			failed[st.JobID] = &worker.FinishedError{ID: st.JobID, State: answer.Current}
+		}
+	}
+	if len(failed) > 0 {
+		return &worker.EnqueueError{Failed: failed}
+	}
+	return nil
+}
