@@ -129,7 +129,7 @@ func wholeStory(topic string, past []item) bool {
 			if topic != "job:"+st.JobID {
 				return false
 			}
-			opened = opened || opensRound(st)
+			opened = opened || opensRound(st) || firstRun(st)
 		}
 	}
 	return opened
@@ -191,7 +191,7 @@ func (y *story) add(i int, st *worker.Status, gap bool) {
 	if y.newest == nil {
 		y.begin = i
 	}
-	if !gap && opensRound(st) {
+	if !gap && (opensRound(st) || firstRun(st) && (!y.whole || y.newest.State.Final())) {
 		y.begin, y.whole = i, true
 	}
 	y.end, y.newest = i, st

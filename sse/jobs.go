@@ -101,3 +101,10 @@ var impossible = worker.Status{State: worker.StateFailed, Version: -1}
 
 // opensRound reports whether st is the first status of a job, or the first after Client.Requeue.
 func opensRound(st *worker.Status) bool { return st.Supersedes(&impossible) }
+
+// firstRun reports whether only statuses of waiting can have come before st in its round. A worker in another process may
+// tell of it before the producer has told that the job waits, which the log then refuses as stale.
+func firstRun(st *worker.Status) bool {
+	const sequence = 1<<12 - 1
+	return st.State == worker.StateRunning && st.Attempt == 1 && st.Crashes == 0 && st.Version&sequence == 0
+}

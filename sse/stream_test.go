@@ -121,6 +121,42 @@ func TestSnapshotOfAJobWhoseLogIsWholeIsNotRead(t *testing.T) {
 	v.reads(text(all[1]))
 }
 
+// begun is a life whose producer told too late that the job waits, after its worker had told that it runs.
+func begun(job string) []worker.Status {
+	all := life(job)[1:]
+	for i := range all {
+		all[i].Attempt = 1
+	}
+	return all
+}
+
+func TestLogThatBeginsWithTheFirstRunIsWhole(t *testing.T) {
+	rows := &table{}
+	s := open(t, sse.Config{Encode: brief, Snapshot: rows.read})
+	all := begun("a")
+	rows.set(all[2])
+	s.tell(all...)
+	s.view("topic=job:a", "").reads(texts(all...)...)
+	assert.Zero(t, rows.reads)
+
+	s.tell(on("user:1", begun("b")...)...)
+	rows.set(on("user:1", begun("b")...)[2])
+	s.view("topic=user:1", "").reads(texts(begun("b")...)...)
+}
+
+// A first run does not hide that the job waited, but one that follows an end does: it is another round.
+func TestFirstRunIsOnlyABeginningWhereThereIsNone(t *testing.T) {
+	s := open(t, sse.Config{Encode: brief})
+	waits, runs := status("a", 0, waiting, 0), status("a", 1, running, 0)
+	runs.Attempt = 1
+	failed, again := status("a", 1, final, 0), status("a", 9, running, 0)
+	failed.State, again.Attempt = worker.StateFailed, 1
+	s.tell(waits, runs)
+	s.view("topic=job:a", "").reads(texts(waits, runs)...)
+	s.tell(failed, again)
+	s.view("topic=job:a", "").reads(text(again))
+}
+
 func TestNewViewerSeesTheCurrentRoundOnly(t *testing.T) {
 	s := open(t, sse.Config{Encode: brief})
 	failed := status("a", 1, final, 0)
