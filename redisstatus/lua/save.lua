@@ -1,0 +1,73 @@
+-- save: replaces rows by statuses that move their jobs forward, as worker.Status.Supersedes tells.
+-- KEYS[1…] the row of each status
+-- ARGV[1] how long the row of a finished job lives, in ms
+-- ARGV[2] how long any other row lives, in ms
+-- ARGV[3] 1 when the statuses are to be taken though memory is out, else 0
+-- ARGV[4…] four for each status: its head, which is 19 digits of version, a space, 15 digits of token, a space, the state,
+--   a space and its job's queue and type; 1 if it opens a round, else 0; the status; the encoded job or ''
+-- Returns for each status 1 when it is stored, else {state, row} of what is, {'conflict', head of the row} when the row is
+--   another job's, or {'error', text} when the key is of another type.
+local finished_ttl = ARGV[1]
+local unfinished_ttl = ARGV[2]
+
+if ARGV[3] == '1' then
+  local first = KEYS[1]
+  redis.pcall('HDEL', first, '') -- lets the rest through when memory is out
+end
+
+local final = {succeeded = true, failed = true, canceled = true}
+local no_token = string.rep('0', 15)
+
+local function parse(head)
+  local state, job = string.match(head, '^(%a+) (.*)$', 37)
+  return {version = string.sub(head, 1, 19), token = string.sub(head, 21, 35), state = state, job = job}
+end
+
+local function supersedes(new, opens, row)
+  if row.state == 'succeeded' then
+    return false
+  end
+  if final[row.state] and row.token == no_token then
+    return opens or new.version > row.version
+  end
+  if final[row.state] then
+    return opens and new.token > row.token
+  end
+  if opens and new.token > no_token then
+    return false
+  end
+  return new.version > row.version
+end
+
+local function store(row, new, head, status, job)
+  if new.state == 'succeeded' then
+    redis.call('HDEL', row, 'job')
+  end
+  if job == '' then
+    redis.call('HSET', row, 'head', head, 'status', status)
+  else
+    redis.call('HSET', row, 'head', head, 'status', status, 'job', job)
+  end
+  redis.call('PEXPIRE', row, final[new.state] and finished_ttl or unfinished_ttl)
+end
+
+local answers = {}
+for i = 1, #KEYS do
+  local row = KEYS[i]
+  local at = 4 * i
+  local head = ARGV[at]
+  local held = redis.pcall('HGET', row, 'head')
+  local new = parse(head)
+  local old = held and not held.err and parse(held)
+  if held and held.err then
+    answers[i] = {'error', held.err}
+  elseif old and old.version == new.version then
+    answers[i] = old.job == new.job and 1 or {'conflict', held}
+  elseif old and not supersedes(new, ARGV[at + 1] == '1', old) then
+    answers[i] = {old.state or '', redis.call('HGET', row, 'status') or ''}
+  else
+    store(row, new, head, ARGV[at + 2], ARGV[at + 3])
+    answers[i] = 1
+  end
+end
+return answers

@@ -1,0 +1,11 @@
+package redisstatus
+
+import (
+	"testing"
+
+	"github.com/real-staging-ai/go-worker/internal/luascript/luatest"
+)
+
+func TestScriptsDoWhatTheirHeadersSay(t *testing.T) {
+	luatest.Check(t, sources, nil, saveScript, getScript)
+}

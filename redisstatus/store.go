@@ -1,0 +1,162 @@
+// Package redisstatus is a worker.StatusStore and worker.Getter on Redis hashes that expire, for hosts without a
+// database.
+//
+// Each job has a key of its own, so that a cluster spreads them. It holds the job's last status and, until the job has
+// succeeded, the encoded job. When it expires the job's id is free again: enqueueing it twice is then enqueueing two
+// jobs.
+//
+// The store is neither a worker.Unfinished nor a worker.SweepLock: a sweep mends what a queue lost and a database kept,
+// and here both would be lost together.
+package redisstatus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/luascript"
+	"github.com/real-staging-ai/go-worker/internal/statusjson"
+)
+
+const (
+	maxElements = 500     // statuses in a call
+	maxCallSize = 4 << 20 // bytes in a call, about; one status may have more
+)
+
+// Store keeps statuses in Redis. It is safe for concurrent use and needs no closing.
+type Store struct {
+	client rueidis.Client
+	config Config
+}
+
+var (
+	_ worker.StatusStore = (*Store)(nil)
+	_ worker.Getter      = (*Store)(nil)
+)
+
+// New returns a Store that uses client, which stays the caller's: it is never closed here. An error lists all that is
+// wrong. Nothing is sent yet.
+func New(client rueidis.Client, cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(client); err != nil {
+		return nil, fmt.Errorf("new Redis status store: %w", err)
+	}
+	return &Store{client: client, config: cfg}, nil
+}
+
+// key is the key of a job's row. The id alone decides its slot.
+func (s *Store) key(id string) string { return s.config.Namespace + ":status:" + id }
+
+// Save implements worker.StatusStore. Statuses of jobs that wait are refused when Redis is out of memory; those of jobs
+// that run or end are taken even then, so that queues drain. A Permanent error says that a status cannot be encoded or
+// is another job's; no other is.
+func (s *Store) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	saved := make([]worker.Saved, 0, len(statuses))
+	for len(statuses) > 0 {
+		b, err := s.gather(statuses)
+		if err != nil {
+			return nil, err
+		}
+		if saved, err = s.send(ctx, saved, b, statuses[:b.size]); err != nil {
+			return nil, fmt.Errorf("save statuses: %w", err)
+		}
+		statuses = statuses[b.size:]
+	}
+	return saved, nil
+}
+
+// send saves a batch and adds its answers.
+func (s *Store) send(
+	ctx context.Context, saved []worker.Saved, b *batch, statuses []worker.Status,
+) ([]worker.Saved, error) {
+	for _, reply := range saveScript.RepeatEach(ctx, s.client, s.calls(b)) {
+		answers, err := reply.ToArray()
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range answers {
+			if len(statuses) == 0 {
+				return nil, errReply
+			}
+			one, err := answer(a, &statuses[0])
+			if err != nil {
+				return nil, err
+			}
+			saved, statuses = append(saved, one), statuses[1:]
+		}
+	}
+	if len(statuses) > 0 {
+		return nil, errReply
+	}
+	return saved, nil
+}
+
+// calls makes one call of a batch, or on a cluster, where each row has a slot of its own, one for each status.
+func (s *Store) calls(b *batch) []luascript.Call {
+	if s.client.Mode() != rueidis.ClientModeCluster {
+		return []luascript.Call{{Keys: b.keys, Args: append(b.settings, b.args...)}}
+	}
+	calls := make([]luascript.Call, b.size)
+	for i := range calls {
+		args := make([]string, 0, len(b.settings)+argsPerStatus)
+		args = append(append(args, b.settings...), b.args[i*argsPerStatus:(i+1)*argsPerStatus]...)
+		calls[i] = luascript.Call{Keys: b.keys[i : i+1], Args: args}
+	}
+	return calls
+}
+
+// errReply is the answer to a reply that a script must not give.
+var errReply = errors.New("unexpected reply")
+
+// answer reads what the script says about one status.
+func answer(a rueidis.RedisMessage, s *worker.Status) (worker.Saved, error) {
+	if _, err := a.AsInt64(); err == nil {
+		return worker.Saved{OK: true}, nil
+	}
+	parts, err := a.AsStrSlice()
+	if err != nil || len(parts) != 2 {
+		return worker.Saved{}, errReply
+	}
+	switch parts[0] {
+	case "conflict":
+		return worker.Saved{}, worker.Permanent(fmt.Errorf(
+			"status of %q: it is of type %q on queue %q, the stored one of another job: %s", s.JobID, s.Type, s.Queue, parts[1]))
+	case "error":
+		return worker.Saved{}, worker.Permanent(fmt.Errorf("status of %q: %s", s.JobID, parts[1]))
+	}
+	saved := worker.Saved{Current: worker.State(parts[0])}
+	if row, err := statusjson.Decode([]byte(parts[1])); err == nil {
+		saved.Row = row
+	}
+	return saved, nil
+}
+
+// Get implements worker.Getter. Status.Job is set until the job has succeeded, if it was saved with one.
+func (s *Store) Get(ctx context.Context, id string) (*worker.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	reply, err := getScript.Run(ctx, s.client, []string{s.key(id)}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("get status of %q: %w", id, err)
+	}
+	parts, err := reply.AsStrSlice()
+	switch {
+	case err != nil || len(parts) != 2:
+		return nil, fmt.Errorf("get status of %q: %w", id, errReply)
+	case parts[0] == "":
+		return nil, fmt.Errorf("get status of %q: %w", id, worker.ErrJobNotFound)
+	}
+	row, err := statusjson.Decode([]byte(parts[0]))
+	if err != nil {
+		return nil, fmt.Errorf("get status of %q: %w", id, err)
+	}
+	if job, err := worker.DecodeJob([]byte(parts[1])); err == nil {
+		row.Job = job
+	}
+	return row, nil
+}
