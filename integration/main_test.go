@@ -5,12 +5,26 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/real-staging-ai/go-worker/internal/pgtest"
 )
 
-// TestMain runs the tests, or, in the processes that the tests start, a worker.
+// TestMain runs the tests, or, in the processes that the tests start, a worker or a producer.
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(workerEnv); spec != "" {
-		os.Exit(workerMain(spec))
+		os.Exit(processMain("worker", spec, runWorker))
 	}
-	goleak.VerifyTestMain(m)
+	if spec := os.Getenv(producerEnv); spec != "" {
+		os.Exit(processMain("producer", spec, runProducer))
+	}
+	goleak.VerifyTestMain(withServers{m})
+}
+
+// withServers are the tests and the end of the servers that they share.
+type withServers struct{ *testing.M }
+
+// Run implements goleak.TestingM.
+func (w withServers) Run() int {
+	defer pgtest.StopShared()
+	return w.M.Run()
 }

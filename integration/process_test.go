@@ -3,7 +3,9 @@ package integration
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/redisqueue"
+	"github.com/real-staging-ai/go-worker/sqlstatus"
 )
 
 // workerEnv is the environment variable that makes this binary a worker: a workerConfig as JSON.
@@ -31,7 +34,9 @@ type workerConfig struct {
 	MaxCrashes  int
 	Lease       time.Duration
 	Drain       time.Duration
-	Stored      bool // statuses go to the ledger store; otherwise final states are announced into the history
+	Stored      bool   // statuses go to the ledger store; otherwise final states are announced into the history
+	Database    string // or to sqlstatus, in the Postgres at this URL
+	Sweep       time.Duration
 }
 
 // endpoint is how to reach Redis.
@@ -63,25 +68,29 @@ const (
 	deedSleep  deed = "sleep"  // takes Millis
 	deedHold   deed = "hold"   // lasts until the test opens the worker's gate
 	deedPoison deed = "poison" // kills its own process after Millis
+	deedFlaky  deed = "flaky"  // fails, to be tried again after Millis, until the test opens the worker's gate
 )
+
+var errFlaky = errors.New("the gate is closed")
 
 func (task) JobType() string { return "integration:task" }
 
-// workerMain is the life of a worker process. It ends when the pool does: after SIGTERM, or when the test that owns it
-// is gone and its standard input with it.
-func workerMain(spec string) int {
-	var cfg workerConfig
+// processMain runs what a process is for, as its configuration says.
+func processMain[C any](what, spec string, run func(C) error) int {
+	var cfg C
 	err := json.Unmarshal([]byte(spec), &cfg)
 	if err == nil {
-		err = runWorker(cfg)
+		err = run(cfg)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "worker process:", err)
+		fmt.Fprintf(os.Stderr, "%s process: %v\n", what, err)
 		return 1
 	}
 	return 0
 }
 
+// runWorker is the life of a worker process. It ends when the pool does: after SIGTERM, or when the test that owns it is
+// gone and its standard input with it.
 func runWorker(cfg workerConfig) error {
 	scribe, err := newScribe(cfg.History, cfg.Name)
 	if err != nil {
@@ -124,9 +133,14 @@ func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, e
 	registry := worker.NewRegistry()
 	worker.Handle(registry, d.do)
 	backend := worker.Backend{Queue: queue}
-	if cfg.Stored {
+	switch {
+	case cfg.Database != "":
+		if backend.StatusStore, err = openStore(cfg.Database); err != nil {
+			return nil, err
+		}
+	case cfg.Stored:
 		backend.StatusStore = newLedgerStore(client)
-	} else {
+	default:
 		backend.Notifier = worker.NotifierFunc(d.hear)
 	}
 	queues := make(map[string]worker.QueueConfig)
@@ -135,8 +149,17 @@ func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, e
 	}
 	return worker.NewPool(worker.Config{
 		Backend: backend, Registry: registry, Queues: queues, Concurrency: cfg.Concurrency, MaxCrashes: cfg.MaxCrashes,
-		DrainTimeout: cfg.Drain,
+		DrainTimeout: cfg.Drain, SweepInterval: cfg.Sweep,
 	})
+}
+
+// openStore opens the store of a process that lives as long as its database is used.
+func openStore(url string) (*sqlstatus.Store, error) {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return nil, err
+	}
+	return sqlstatus.New(db, sqlstatus.Config{Dialect: sqlstatus.Postgres})
 }
 
 // deeds is what the handlers of a worker process do, and what it writes about it.
@@ -160,7 +183,11 @@ func (d *deeds) do(ctx context.Context, job *worker.Job, t task) error {
 func (d *deeds) perform(ctx context.Context, t task) error {
 	var slept <-chan time.Time
 	gate := d.gate
-	if t.Do != deedHold {
+	switch t.Do {
+	case deedHold:
+	case deedFlaky:
+		gate, slept = nil, time.After(0)
+	default:
 		gate, slept = nil, time.After(time.Duration(t.Millis)*time.Millisecond)
 	}
 	select {
@@ -169,10 +196,25 @@ func (d *deeds) perform(ctx context.Context, t task) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if t.Do == deedPoison {
+	switch t.Do {
+	case deedPoison:
 		d.die()
+	case deedFlaky:
+		if !d.opened() {
+			return worker.RetryAfter(time.Duration(t.Millis)*time.Millisecond, errFlaky)
+		}
 	}
 	return nil
+}
+
+// opened reports whether the test has opened the gate.
+func (d *deeds) opened() bool {
+	select {
+	case <-d.gate:
+		return true
+	default:
+		return false
+	}
 }
 
 func (d *deeds) die() {

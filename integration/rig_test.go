@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -31,6 +32,7 @@ type rig struct {
 	producer *worker.Client
 	fleet    *fleet
 	checker  *checker
+	db       *sql.DB // of the Postgres that cfg names, if it names one
 }
 
 // newRig makes a rig on a redis-server of its own, with further arguments for it. Zero fields of cfg have defaults.
@@ -56,15 +58,18 @@ func rigOn(t testing.TB, cfg workerConfig) *rig {
 	queue, err := redisqueue.New(client, redisqueue.Config{Lease: cfg.Lease, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	backend := worker.Backend{Queue: queue, Logger: slog.New(slog.DiscardHandler)}
-	if cfg.Stored {
+	r := &rig{t: t, client: client}
+	switch {
+	case cfg.Database != "":
+		backend.StatusStore = r.openDatabase(cfg.Database)
+	case cfg.Stored:
 		backend.StatusStore = newLedgerStore(client)
 	}
-	producer, err := worker.NewClient(backend)
+	r.producer, err = worker.NewClient(backend)
 	require.NoError(t, err)
-	return &rig{
-		t: t, client: client, producer: producer, fleet: newFleet(t, cfg),
-		checker: &checker{accepted: make(map[string]expectation), stored: cfg.Stored},
-	}
+	r.fleet = newFleet(t, cfg)
+	r.checker = &checker{accepted: make(map[string]expectation), stored: backend.StatusStore != nil}
+	return r
 }
 
 // job makes a job, which is expected to succeed once accept says that it was enqueued.
@@ -170,7 +175,10 @@ func (r *rig) verify() {
 	}
 	r.await("the workers to stop", func() bool { return len(r.fleet.living()) == 0 })
 	r.checker.events = r.fleet.hist.all()
-	if r.checker.stored {
+	switch {
+	case r.db != nil:
+		r.checker.events = append(r.checker.events, r.finals()...)
+	case r.checker.stored:
 		r.checker.events = append(r.checker.events, newLedgerStore(r.client).finals(r.t)...)
 	}
 	r.checker.left = r.left()

@@ -1,0 +1,154 @@
+//go:build unix
+
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/pgtest"
+	"github.com/real-staging-ai/go-worker/sqlstatus"
+)
+
+// sweepInterval is short, so that what Redis has lost comes back within seconds.
+const sweepInterval = time.Second
+
+// newDatabaseRig makes a rig whose statuses are in a Postgres of its own.
+func newDatabaseRig(t testing.TB, cfg workerConfig) (*rig, *pgtest.Postgres) {
+	t.Helper()
+	postgres := pgtest.Server(t)
+	cfg.Database, cfg.Sweep = postgres.URL(), sweepInterval
+	r, _ := newRig(t, cfg)
+	return r, postgres
+}
+
+// openDatabase makes the tables and returns the rig's own store.
+func (r *rig) openDatabase(url string) *sqlstatus.Store {
+	r.t.Helper()
+	var err error
+	r.db, err = sql.Open("pgx", url)
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() { _ = r.db.Close() })
+	cfg := sqlstatus.Config{Dialect: sqlstatus.Postgres}
+	require.NoError(r.t, sqlstatus.Migrate(context.Background(), r.db, cfg))
+	store, err := sqlstatus.New(r.db, cfg)
+	require.NoError(r.t, err)
+	return store
+}
+
+// number reads one number, or -1 while the database cannot be asked.
+func (r *rig) number(query string, args ...any) int {
+	n := -1
+	_ = r.db.QueryRow(query, args...).Scan(&n)
+	return n
+}
+
+// awaitEnded waits until no row is unfinished, and no job waits or runs in Redis.
+func (r *rig) awaitEnded() {
+	r.t.Helper()
+	r.await("all jobs to end", func() bool {
+		return r.number(`SELECT count(*) FROM worker_jobs WHERE state NOT IN ('succeeded', 'failed', 'canceled')`) == 0
+	})
+	r.awaitDrained()
+}
+
+// finals returns the final states that the database has as events.
+func (r *rig) finals() (events []event) {
+	r.t.Helper()
+	rows, err := r.db.Query(`SELECT id, state, version >> 14 FROM worker_jobs WHERE state IN ('succeeded', 'failed', 'canceled')`)
+	require.NoError(r.t, err)
+	defer rows.Close()
+	for rows.Next() {
+		e := event{Op: opFinal, Proc: "store"}
+		require.NoError(r.t, rows.Scan(&e.Job, &e.Text, &e.Token))
+		events = append(events, e)
+	}
+	require.NoError(r.t, rows.Err())
+	return events
+}
+
+// countState counts the rows in a state.
+func (r *rig) countState(state worker.State) int {
+	return r.number(`SELECT count(*) FROM worker_jobs WHERE state = $1`, string(state))
+}
+
+// Redis loses everything, in the middle of 1,000 jobs that wait, 100 that are to be retried and 100 that run. The
+// database knows them all, and every one ends.
+func TestFlushedRedisLosesNoJob(t *testing.T) {
+	const waiting, few = 1000, 100
+	r, _ := newDatabaseRig(t, workerConfig{Concurrency: few})
+	r.checker.lossy = true // what ran may run again
+	w := r.fleet.start()
+	retry := func(int) task { return task{Do: deedFlaky, Millis: 8000} }
+	r.enqueue(r.jobs(few, "retrying", retry)...)
+	r.await("jobs to fail", func() bool { return r.countState(worker.StateRetrying) == few })
+	r.enqueue(r.jobs(few, "running", hold)...)
+	r.await("jobs to run", func() bool { return r.countState(worker.StateRunning) == few })
+	r.enqueue(r.jobs(waiting, "waiting", nap(1, 20))...)
+	require.Equal(t, few, r.countState(worker.StateRetrying), "too late: the retries are due already")
+
+	require.NoError(t, r.client.Do(context.Background(), r.client.B().Flushall().Build()).Error())
+	w.open()
+	r.awaitEnded()
+	r.verify()
+	require.Equal(t, waiting+2*few, r.countState(worker.StateSucceeded))
+	t.Logf("%d jobs, %d starts", waiting+2*few, r.starts())
+}
+
+// Postgres is away for 30 seconds under load. Claims stop, outcomes wait, nothing runs twice, and every job ends.
+func TestPostgresOutage(t *testing.T) {
+	const n, outage = 6000, 30 * time.Second
+	r, postgres := newDatabaseRig(t, workerConfig{Concurrency: 20})
+	for range 2 {
+		r.fleet.start()
+	}
+	r.enqueue(r.jobs(n, "job", nap(5, 40))...)
+	r.awaitFinished(n / 4)
+	postgres.Kill()
+	time.Sleep(outage / 3) // what was claimed is run or given back meanwhile
+	before := r.starts()
+	time.Sleep(outage * 2 / 3)
+	require.Equal(t, before, r.starts(), "jobs were started though the store was away")
+	postgres.Restart(t)
+	r.awaitEnded()
+	r.verify()
+	require.Equal(t, n, r.starts())
+}
+
+// A row that the database refuses for its data stops nothing but itself.
+func TestOneRefusedRowStopsNoOther(t *testing.T) {
+	const n = 500
+	r, _ := newDatabaseRig(t, workerConfig{Concurrency: 20})
+	for constraint, condition := range map[string]string{
+		"no_run":     `id <> 'job-00010' OR state <> 'running'`,
+		"no_success": `id <> 'job-00020' OR state <> 'succeeded'`,
+		"no_end":     `id <> 'job-00030' OR state NOT IN ('succeeded', 'failed')`,
+	} {
+		_, err := r.db.Exec(fmt.Sprintf(`ALTER TABLE worker_jobs ADD CONSTRAINT %s CHECK (%s)`, constraint, condition))
+		require.NoError(t, err)
+	}
+	r.fleet.start()
+	r.enqueue(r.jobs(n, "job", nap(1, 5))...)
+	r.await("all others to succeed", func() bool { return r.countState(worker.StateSucceeded) == n-2 })
+	state := func(id string) (s string) {
+		require.NoError(t, r.db.QueryRow(`SELECT state FROM worker_jobs WHERE id = $1`, id).Scan(&s))
+		return s
+	}
+	r.await("the refused success to be recorded as a failure", func() bool { return state("job-00020") == "failed" })
+	require.Equal(t, "succeeded", state("job-00010"), "a refused 'running' is skipped")
+	require.Equal(t, "running", state("job-00030"), "there is no way to record its end")
+	dead := func() []string { return r.members(prefix("default") + "dead") }
+	require.ElementsMatch(t, []string{"job-00020", "job-00030"}, dead())
+	require.Equal(t, n, r.starts())
+
+	_, err := r.db.Exec(`ALTER TABLE worker_jobs DROP CONSTRAINT no_end`)
+	require.NoError(t, err)
+	r.await("the end to be recorded by a sweep", func() bool { return state("job-00030") == "failed" })
+	require.Equal(t, n, r.starts(), "no job ran again")
+}
