@@ -44,6 +44,7 @@ type bench struct {
 	redis  rueidis.Client
 	queue  *redisqueue.Queue
 	client *worker.Client
+	store  worker.StatusStore // of the pools; nil: none
 }
 
 func newBench(b *testing.B) *bench {
@@ -57,7 +58,7 @@ func newBench(b *testing.B) *bench {
 	must(b, err)
 	client, err := worker.NewClient(worker.Backend{Queue: queue, Logger: quiet})
 	must(b, err)
-	return &bench{b, redis, queue, client}
+	return &bench{b: b, redis: redis, queue: queue, client: client}
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -92,8 +93,10 @@ func (x *bench) pool(concurrency int, done func(*worker.Job)) *worker.Pool {
 		done(job)
 		return nil
 	})
-	pool, err := worker.NewPool(worker.Config{Backend: worker.Backend{Queue: x.queue, Logger: quiet}, Registry: reg,
-		Concurrency: concurrency})
+	pool, err := worker.NewPool(worker.Config{
+		Backend:  worker.Backend{Queue: x.queue, StatusStore: x.store, Logger: quiet},
+		Registry: reg, Concurrency: concurrency,
+	})
 	must(x.b, err)
 	return pool
 }
