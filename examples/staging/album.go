@@ -2,46 +2,37 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"sync"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/examples/staging/localmodel"
+	"github.com/real-staging-ai/go-worker/sqlstatus"
 	"github.com/real-staging-ai/go-worker/stage"
 )
 
-// What a directory that is removed at exit may hold.
-const (
-	maxPictures = 1000
-	maxKept     = 1 << 30 // bytes of uploads
-)
-
-var errAlbumFull = errors.New("no more pictures can be kept: restart the program to begin anew")
-
-// album takes orders and knows what became of them. Its pictures are files below a directory:
-//
-//	samples/…    the bundled ones
-//	originals/…  uploads
-//	staged/…     what the model made of them
+// album takes orders and knows what became of them.
 type album struct {
+	*archive
 	studio  *studio
-	root    *os.Root
 	samples []sample
+	log     *slog.Logger
+}
 
-	mu    sync.Mutex
-	pages []*page
-	kept  int
+// openAlbum unpacks the bundled pictures.
+func openAlbum(archive *archive, studio *studio, log *slog.Logger) (*album, error) {
+	samples, err := unpackSamples(archive.root)
+	return &album{archive: archive, studio: studio, samples: samples, log: log}, err
 }
 
 // order is what somebody wants: a picture, either one that the album has or an upload, and what is to become of it.
 type order struct {
-	file        string // below the root
+	file        string // below the archive's directory
 	upload      []byte
 	extension   string // of the upload
 	room, style localmodel.Option
@@ -49,17 +40,8 @@ type order struct {
 	seed        *int64 // nil: any
 }
 
-// page is one accepted order.
-type page struct {
-	id          string // of the job
-	at          time.Time
-	room, style localmodel.Option
-	prompt      string
-	file        string // the original
-	size        int    // of the upload
-}
-
-// accept keeps the order's picture and enqueues its job.
+// accept keeps the order's picture, then order and job in one transaction, and enqueues the job. From the commit on the
+// order is accepted, whatever happens: a job that doesn't get into the queue now is found by a sweep.
 func (a *album) accept(ctx context.Context, o order) (*page, error) {
 	imageID := uuid.New()
 	if o.file == "" {
@@ -71,65 +53,94 @@ func (a *album) accept(ctx context.Context, o order) (*page, error) {
 		return nil, err
 	}
 	p := &page{id: job.ID, at: time.Now(), room: o.room, style: o.style, prompt: o.prompt, file: o.file, size: len(o.upload)}
-	if err := a.add(p); err != nil {
-		return nil, err
-	}
 	if o.upload != nil {
 		err = a.root.WriteFile(p.file, o.upload, 0o644)
 	}
 	if err == nil {
-		err = a.studio.enqueue(ctx, job)
+		err = a.record(ctx, p, job)
 	}
 	if err != nil {
-		a.remove(p)
+		a.discard(ctx, p)
 		return nil, err
+	}
+	if err := a.studio.client.Push(ctx, job); err != nil {
+		a.log.Warn("a job is not in the queue yet: a worker's sweep will find it", "job", job.ID, "error", err)
 	}
 	return p, nil
 }
 
-func (a *album) add(p *page) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.pages) >= maxPictures || a.kept+p.size > maxKept {
-		return errAlbumFull
-	}
-	a.pages = append(a.pages, p)
-	a.kept += p.size
-	return nil
+// record writes the order and the job's first status, both or neither.
+func (a *album) record(ctx context.Context, p *page, job *worker.Job) error {
+	return a.within(ctx, func(tx *sql.Tx) error {
+		if err := a.addPage(ctx, tx, p); err != nil {
+			return err
+		}
+		return a.statuses.EnqueueTx(ctx, tx, job)
+	})
 }
 
-func (a *album) remove(p *page) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.pages = slices.DeleteFunc(a.pages, func(other *page) bool { return other == p })
-	a.kept -= p.size
-	if p.size > 0 {
-		_ = a.root.Remove(p.file) // at the latest it goes with the directory
+// discard removes the upload of an order that was not recorded. If that isn't certain, the file stays.
+func (a *album) discard(ctx context.Context, p *page) {
+	if p.size == 0 {
+		return
+	}
+	if _, err := a.findPage(ctx, p.id); errors.Is(err, errNoJob) {
+		_ = a.root.Remove(p.file) // a file that nobody asks for does no harm
 	}
 }
 
-// find returns the page of a job, nil if there is none.
-func (a *album) find(id string) *page {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, p := range a.pages {
-		if p.id == id {
-			return p
+// entry is an order and what became of it so far.
+type entry struct {
+	*page
+	status *worker.Status // nil: none is known
+}
+
+// find returns the order of a job, and errNoJob if there is none.
+func (a *album) find(ctx context.Context, id string) (entry, error) {
+	p, err := a.findPage(ctx, id)
+	if err != nil {
+		return entry{}, err
+	}
+	return a.withStatus(ctx, p, nil)
+}
+
+// newest returns up to n orders, the newest first.
+func (a *album) newest(ctx context.Context, n int) ([]entry, error) {
+	pages, err := a.newestPages(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	statuses, _, err := a.statuses.List(ctx, sqlstatus.Filter{Type: stage.Payload{}.JobType()}, sqlstatus.Page{Limit: n})
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]*worker.Status, len(statuses))
+	for i := range statuses {
+		known[statuses[i].JobID] = &statuses[i]
+	}
+	entries := make([]entry, len(pages))
+	for i, p := range pages {
+		if entries[i], err = a.withStatus(ctx, p, known[p.id]); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return entries, nil
 }
 
-// newest returns up to n pages, the newest first.
-func (a *album) newest(n int) []*page {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	pages := slices.Clone(a.pages[max(0, len(a.pages)-n):])
-	slices.Reverse(pages)
-	return pages
+// withStatus reads the status that isn't known yet.
+func (a *album) withStatus(ctx context.Context, p *page, known *worker.Status) (entry, error) {
+	if known != nil {
+		return entry{page: p, status: known}, nil
+	}
+	status, err := a.statuses.Get(ctx, p.id)
+	if err != nil && !errors.Is(err, worker.ErrJobNotFound) {
+		return entry{}, err
+	}
+	return entry{page: p, status: status}, nil
 }
 
-// status returns the job's last status.
-func (a *album) status(ctx context.Context, id string) (*worker.Status, error) {
-	return a.studio.store.Get(ctx, id)
+// snapshot returns the last status of each of a topic's jobs, for those who open a stream.
+func (a *album) snapshot(ctx context.Context, topic string) ([]worker.Status, error) {
+	statuses, _, err := a.statuses.List(ctx, sqlstatus.Filter{Topic: topic}, sqlstatus.Page{})
+	return statuses, err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/sse"
 )
 
 // listed is how many jobs GET /jobs tells about.
@@ -17,9 +18,8 @@ const listed = 100
 
 // api is the program's face: a page, and what it talks to.
 type api struct {
-	album   *album
-	beat    time.Duration   // between signs of life on a stream
-	closing <-chan struct{} // closed when streams are to end
+	album  *album
+	events *sse.Handler
 }
 
 // job is what JSON tells about an order.
@@ -42,9 +42,9 @@ func (a *api) routes() (http.Handler, error) {
 	mux.Handle("POST /jobs", answer(a.submit))
 	mux.Handle("GET /jobs", answer(a.list))
 	mux.Handle("GET /jobs/{id}", answer(a.show))
-	mux.Handle("GET /jobs/{id}/events", answer(a.events))
+	mux.Handle("GET /jobs/{id}/events", answer(a.follow))
 	mux.Handle("GET /images/{file...}", answer(a.image))
-	return mux, addPage(mux, a.album.samples)
+	return mux, addPage(mux, a.album)
 }
 
 // submit takes in an order, and tells where to look for its outcome.
@@ -61,47 +61,50 @@ func (a *api) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", "/jobs/"+p.id)
-	return a.reply(ctx, w, http.StatusAccepted, p)
+	e, err := a.album.withStatus(ctx, p, nil)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusAccepted, e.job())
 }
 
 func (a *api) show(w http.ResponseWriter, r *http.Request) error {
-	p := a.album.find(r.PathValue("id"))
-	if p == nil {
-		return errNoJob
+	e, err := a.album.find(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
 	}
-	return a.reply(r.Context(), w, http.StatusOK, p)
+	return writeJSON(w, http.StatusOK, e.job())
 }
 
 func (a *api) list(w http.ResponseWriter, r *http.Request) error {
-	jobs := []job{}
-	for _, p := range a.album.newest(listed) {
-		j, err := a.describe(r.Context(), p)
-		if err != nil {
-			return err
-		}
-		jobs = append(jobs, j)
+	entries, err := a.album.newest(r.Context(), listed)
+	if err != nil {
+		return err
+	}
+	jobs := make([]job, len(entries))
+	for i, e := range entries {
+		jobs[i] = e.job()
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"jobs": jobs})
 }
 
-func (a *api) reply(ctx context.Context, w http.ResponseWriter, code int, p *page) error {
-	j, err := a.describe(ctx, p)
+// follow streams a job's statuses. Whoever may see the album may see its jobs, so all there is to check is that there is
+// such a job.
+func (a *api) follow(w http.ResponseWriter, r *http.Request) error {
+	p, err := a.album.findPage(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, code, j)
+	_ = a.events.Stream(w, r, topicOf(p.id)) // the reader has been told
+	return nil
 }
 
-func (a *api) describe(ctx context.Context, p *page) (job, error) {
-	status, err := a.album.status(ctx, p.id)
-	if err != nil && !errors.Is(err, worker.ErrJobNotFound) { // not found: it is just being enqueued
-		return job{}, err
-	}
+func (e entry) job() job {
 	return job{
-		ID: p.id, CreatedAt: p.at, RoomType: p.room.Name, Room: p.room.Label, Style: p.style.Name,
-		StyleLabel: p.style.Label, Prompt: p.prompt, OriginalURL: "/images/" + p.file,
-		EventsURL: "/jobs/" + p.id + "/events", Status: status,
-	}, nil
+		ID: e.id, CreatedAt: e.at, RoomType: e.room.Name, Room: e.room.Label, Style: e.style.Name,
+		StyleLabel: e.style.Label, Prompt: e.prompt, OriginalURL: "/images/" + e.file,
+		EventsURL: "/jobs/" + e.id + "/events", Status: e.status,
+	}
 }
 
 // pictureTypes are the only files that are served: whatever the bytes are, browsers take them for pictures.
@@ -148,10 +151,12 @@ var (
 type answer func(w http.ResponseWriter, r *http.Request) error
 
 func (a answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	err := a(w, r)
-	if err == nil {
-		return
+	if err := a(w, r); err != nil {
+		writeProblem(w, err)
 	}
+}
+
+func writeProblem(w http.ResponseWriter, err error) {
 	p := &problem{code: http.StatusInternalServerError, err: err}
 	if errors.Is(err, errAlbumFull) {
 		p.code = http.StatusInsufficientStorage

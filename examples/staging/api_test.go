@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"image"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -93,10 +95,12 @@ type openStream struct {
 	body      io.Reader
 }
 
-// open opens a stream of events.
+// open opens a stream of events, for a minute at most: only what is broken takes that long.
 func (p *program) open(t *testing.T, path, lastID string) openStream {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	require.NoError(t, err)
 	if lastID != "" {
 		req.Header.Set("Last-Event-ID", lastID)
@@ -141,7 +145,7 @@ func readEvents(t *testing.T, from io.Reader) []event {
 
 // All but the end is tested on one program, as each stages its bundled picture first.
 func TestAPI(t *testing.T) {
-	p := begin(t)
+	p := begin(t, nil)
 	for name, test := range map[string]func(*testing.T, *program){
 		"upload is staged": testUploadIsStaged, "late reader": testLateReader, "sample and again": testSampleAndAgain,
 		"bad orders": testBadOrders, "damaged picture": testDamagedPicture, "images": testImages, "guard": testGuard,

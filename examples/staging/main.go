@@ -1,12 +1,20 @@
-// Staging is virtual staging in one process: an API with a page where people stage pictures of empty rooms, and the
-// pool of workers that does it.
+// Staging is virtual staging, whole: an API with a page where people stage pictures of empty rooms, and the pool of workers
+// that does it.
 //
 //	go run ./examples/staging
 //	go run ./examples/staging -image in.jpg -out staged.jpg -room bedroom -style scandinavian -seed 7
 //
 // The first serves the page on 127.0.0.1:8080 after it has staged a bundled picture, the second stages one picture and
-// ends. It needs nothing but itself: Redis is an embedded one unless REDIS_URL names a server, statuses are kept in
-// memory, and the model is package localmodel, which needs no network.
+// ends. It needs nothing but itself: Redis is an embedded one unless REDIS_URL names a server, orders and statuses are
+// kept in SQLite unless DATABASE_URL names a Postgres, and the model is package localmodel, which needs no network.
+//
+// API and workers are processes of their own, as many as one likes, when each is told its role and what they share; any
+// of them may be killed and started again at any time:
+//
+//	export REDIS_URL=redis://127.0.0.1:6379
+//	go run ./examples/staging -role api -data /tmp/staging
+//	go run ./examples/staging -role worker -data /tmp/staging
+//	go run ./examples/staging -role worker -data /tmp/staging -pace 2s
 package main
 
 import (
@@ -25,12 +33,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Getenv("REDIS_URL"), os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
 // run is the program without the process: it ends when ctx does and returns the exit code.
-func run(ctx context.Context, args []string, redisURL string, stdout, stderr io.Writer) int {
-	flags, err := parseFlags(args, stdout)
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	s, err := readSettings(args, getenv, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -39,10 +47,13 @@ func run(ctx context.Context, args []string, redisURL string, stdout, stderr io.
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if flags.image != "" {
-		err = stageOne(ctx, flags, redisURL, log, stderr)
-	} else {
-		err = serve(ctx, flags.addr, redisURL, log, stdout)
+	switch {
+	case s.image != "":
+		err = stageOne(ctx, s, log, stderr)
+	case s.role == roleWorker:
+		err = work(ctx, s, log, stdout)
+	default:
+		err = serve(ctx, s, log, stdout)
 	}
 	if err != nil {
 		complain(stderr, err)

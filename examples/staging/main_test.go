@@ -29,40 +29,61 @@ type program struct {
 	url    string // without a slash at the end
 	client *http.Client
 	tape   *tee
+	lines  chan string // of the tape
+	stderr bytes.Buffer
 	stop   context.CancelFunc
 	code   chan int
 }
 
-// begin runs the program until the test ends.
-func begin(t *testing.T) *program {
+// surroundings are environment variables.
+type surroundings map[string]string
+
+func (s surroundings) get(name string) string { return s[name] }
+
+// begin runs the program, with a page, until the test ends.
+func begin(t *testing.T, env surroundings, args ...string) *program {
+	t.Helper()
+	p := launch(t, env, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	p.url = strings.TrimSuffix(p.await(t, "page: "), "/")
+	return p
+}
+
+// launch runs the program until the test ends.
+func launch(t *testing.T, env surroundings, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
-	p := &program{client: &http.Client{Transport: &http.Transport{}}, tape: &tee{to: in}, stop: cancel, code: make(chan int, 1)}
-	var stderr bytes.Buffer
+	p := &program{client: &http.Client{Transport: &http.Transport{}}, tape: &tee{to: in}, lines: make(chan string, 10_000),
+		stop: cancel, code: make(chan int, 1)}
 	go func() {
-		p.code <- run(ctx, []string{"-addr", "127.0.0.1:0"}, "", p.tape, &stderr)
+		p.code <- run(ctx, args, env.get, p.tape, &p.stderr)
 		in.Close()
 	}()
-	lines := bufio.NewScanner(out)
-	for p.url == "" && lines.Scan() {
-		url, _ := strings.CutPrefix(lines.Text(), "page: ")
-		if url != lines.Text() {
-			p.url = strings.TrimSuffix(url, "/")
-		}
-	}
-	require.NotEmpty(t, p.url, "the program printed no page: %s", &stderr)
-	drained := make(chan struct{})
 	go func() {
-		defer close(drained)
-		_, _ = io.Copy(io.Discard, out)
+		defer close(p.lines)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			p.lines <- lines.Text()
+		}
 	}()
 	t.Cleanup(func() {
 		p.client.CloseIdleConnections()
 		cancel()
-		<-drained
+		for range p.lines {
+		}
 	})
 	return p
+}
+
+// await returns what follows text on the next line that has it.
+func (p *program) await(t *testing.T, text string) string {
+	t.Helper()
+	for line := range p.lines {
+		if _, rest, ok := strings.Cut(line, text); ok {
+			return rest
+		}
+	}
+	require.FailNow(t, "the program ended early", "it never printed %q: %s", text, &p.stderr)
+	return ""
 }
 
 // end stops the program and returns its exit code.
@@ -120,9 +141,9 @@ func emptyRoom(t *testing.T) []byte {
 // What a person sees in the terminal: the bundled picture's life in order, then the page. Nothing remains afterwards.
 func TestTape(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	p := begin(t)
+	p := begin(t, nil)
 	assert.Equal(t, 0, p.end(t))
-	assert.Regexp(t, regexp.MustCompile(`(?s)\Aredis:    embedded; .*\npictures: .*\n\nstaging the bundled picture samples/.*`+
+	assert.Regexp(t, regexp.MustCompile(`(?s)\Aredis:    embedded; .*\ndatabase: SQLite.*\npictures: .*\n\nstaging the bundled picture samples/.*`+
 		`  queued\n.*  running .*  succeeded  100%  http://127\.0\.0\.1:\d+/images/staged/\S+\.jpg\n\n`+
 		`page: http://127\.0\.0\.1:\d+/\n`), p.tape.String())
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), "*"))
@@ -131,10 +152,10 @@ func TestTape(t *testing.T) {
 }
 
 func TestAddressTaken(t *testing.T) {
-	p := begin(t)
+	p := begin(t, nil)
 	addr := strings.TrimPrefix(p.url, "http://")
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, 1, run(t.Context(), []string{"-addr", addr}, "", &stdout, &stderr))
+	assert.Equal(t, 1, run(t.Context(), []string{"-addr", addr}, surroundings{}.get, &stdout, &stderr))
 	assert.Equal(t, "staging: "+addr+" is taken by another program: choose another address with -addr, "+
 		"such as -addr 127.0.0.1:0 for a free port\n", stderr.String())
 	assert.Equal(t, 0, p.end(t))
@@ -143,18 +164,25 @@ func TestAddressTaken(t *testing.T) {
 func TestMisuse(t *testing.T) {
 	for name, row := range map[string]struct {
 		args []string
+		env  map[string]string
 		want string
 	}{
-		"unknown flag":   {[]string{"-nonsense"}, "not defined: -nonsense"},
-		"argument":       {[]string{"in.jpg"}, `unexpected argument "in.jpg"`},
-		"no output":      {[]string{"-image", "in.jpg"}, "-image needs -out"},
-		"output only":    {[]string{"-out", "out.jpg"}, "-out needs -image"},
-		"seed of words":  {[]string{"-seed", "seven"}, `invalid value "seven"`},
-		"image is empty": {[]string{"-image", "", "-out", "out.jpg"}, "-out needs -image"},
+		"unknown flag":   {args: []string{"-nonsense"}, want: "not defined: -nonsense"},
+		"argument":       {args: []string{"in.jpg"}, want: `unexpected argument "in.jpg"`},
+		"no output":      {args: []string{"-image", "in.jpg"}, want: "-image needs -out"},
+		"output only":    {args: []string{"-out", "out.jpg"}, want: "-out needs -image"},
+		"seed of words":  {args: []string{"-seed", "seven"}, want: `invalid value "seven"`},
+		"image is empty": {args: []string{"-image", "", "-out", "out.jpg"}, want: "-out needs -image"},
+		"image and role": {args: []string{"-image", "in.jpg", "-out", "out.jpg", "-role", "worker"}, want: "-role is for the page"},
+		"negative pace":  {args: []string{"-pace", "-1s"}, want: "-pace is -1s: it must not be negative"},
+		"unknown role":   {args: []string{"-role", "boss"}, want: `-role is "boss": use all, api or worker`},
+		"role alone":     {args: []string{"-role", "api"}, want: "-role api needs what api and workers share: REDIS_URL, a Redis server; and -data, a directory"},
+		"role, no data": {args: []string{"-role", "worker"}, env: map[string]string{"REDIS_URL": "redis://127.0.0.1:1"},
+			want: "-role worker needs what api and workers share: -data, a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			assert.Equal(t, 2, run(t.Context(), row.args, "", &stdout, &stderr))
+			assert.Equal(t, 2, run(t.Context(), row.args, surroundings(row.env).get, &stdout, &stderr))
 			assert.Contains(t, stderr.String(), row.want)
 			assert.Equal(t, 1, strings.Count(stderr.String(), "\n"))
 			assert.Empty(t, stdout.String())
@@ -164,20 +192,32 @@ func TestMisuse(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, 0, run(t.Context(), []string{"-help"}, "", &stdout, &stderr))
+	assert.Equal(t, 0, run(t.Context(), []string{"-help"}, surroundings{}.get, &stdout, &stderr))
 	assert.Contains(t, stdout.String(), "-image in.jpg -out staged.jpg")
 	assert.Contains(t, stdout.String(), "living_room")
+	assert.Contains(t, stdout.String(), "DATABASE_URL")
 	assert.Empty(t, stderr.String())
 }
 
 // Neither a wrong address nor a server that isn't there tells the password.
+func TestDatabaseTrouble(t *testing.T) {
+	for _, url := range []string{"postgres://u:secret@127.0.0.1:1/", "postgres://u:secret@127.0.0.1:port/", "mysql://u:secret@db"} {
+		var stdout, stderr bytes.Buffer
+		assert.Equal(t, 1, run(t.Context(), []string{"-addr", "127.0.0.1:0"}, surroundings{"DATABASE_URL": url}.get, &stdout, &stderr))
+		assert.Contains(t, stderr.String(), "DATABASE_URL")
+		assert.NotContains(t, stderr.String(), "secret")
+		assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
+		assert.Empty(t, stdout.String())
+	}
+}
+
 func TestRedisTrouble(t *testing.T) {
 	in := filepath.Join(t.TempDir(), "in.png")
 	require.NoError(t, os.WriteFile(in, emptyRoom(t), 0o600))
 	for _, url := range []string{"redis://:secret@127.0.0.1:1/", "redis://:secret@127.0.0.1:port", "https://:secret@example.com"} {
 		var stdout, stderr bytes.Buffer
 		args := []string{"-image", in, "-out", filepath.Join(t.TempDir(), "out.jpg")}
-		assert.Equal(t, 1, run(t.Context(), args, url, &stdout, &stderr))
+		assert.Equal(t, 1, run(t.Context(), args, surroundings{"REDIS_URL": url}.get, &stdout, &stderr))
 		assert.Contains(t, stderr.String(), "REDIS_URL")
 		assert.NotContains(t, stderr.String(), "secret")
 		assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())

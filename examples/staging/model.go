@@ -9,6 +9,7 @@ import (
 	"image/jpeg"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/examples/staging/localmodel"
@@ -22,18 +23,19 @@ const modelName = "localmodel/1"
 type decorator struct {
 	local  *localmodel.Model
 	encode encoder
+	pace   time.Duration // a pause after each step, so that people have time to watch
 }
 
 type encoder func(io.Writer, image.Image) error
 
 var _ stage.Model = (*decorator)(nil)
 
-func newDecorator(encode encoder) (*decorator, error) {
+func newDecorator(encode encoder, pace time.Duration) (*decorator, error) {
 	local, err := localmodel.New()
 	if err != nil {
 		return nil, err
 	}
-	return &decorator{local: local, encode: encode}, nil
+	return &decorator{local: local, encode: encode, pace: pace}, nil
 }
 
 // Stage implements stage.Model. What is wrong with the request stays wrong, so such errors are permanent.
@@ -49,6 +51,7 @@ func (d *decorator) Stage(ctx context.Context, req stage.Request) (stage.Picture
 			message = "encoding the picture"
 		}
 		req.Progress(fraction, message)
+		d.pause(ctx)
 	})
 	if field := (*localmodel.FieldError)(nil); errors.As(err, &field) || errors.Is(err, localmodel.ErrNoPicture) {
 		return stage.Picture{}, worker.Permanent(err)
@@ -61,6 +64,16 @@ func (d *decorator) Stage(ctx context.Context, req stage.Request) (stage.Picture
 		return stage.Picture{}, fmt.Errorf("encode: %w", err)
 	}
 	return stage.Picture{Data: encoded.Bytes(), Model: modelName}, nil
+}
+
+func (d *decorator) pause(ctx context.Context) {
+	if d.pace == 0 {
+		return
+	}
+	select {
+	case <-time.After(d.pace):
+	case <-ctx.Done(): // the model looks at it before its next step
+	}
 }
 
 func encodeJPEG(w io.Writer, img image.Image) error {

@@ -18,48 +18,53 @@ import (
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/examples/staging/localmodel"
 	"github.com/real-staging-ai/go-worker/stage"
+	"github.com/real-staging-ai/go-worker/workertest"
 )
 
-// stageOne stages the picture in f.image into f.out, and prints the statuses to w. All that can be wrong with the
+// stageOne stages the picture in s.image into s.out, and prints the statuses to w. All that can be wrong with the
 // command is found before the first of them.
-func stageOne(ctx context.Context, f flags, redisURL string, log *slog.Logger, w io.Writer) error {
-	payload, err := f.payload()
+func stageOne(ctx context.Context, s settings, log *slog.Logger, w io.Writer) error {
+	payload, err := s.payload()
 	if err != nil {
 		return err
 	}
-	photo, err := readPhoto(f.image)
+	photo, err := readPhoto(s.image)
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.image, err)
+		return fmt.Errorf("%s: %w", s.image, err)
 	}
-	out, err := createOutput(f.out, f.image)
+	out, err := createOutput(s.out, s.image)
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.out, err)
+		return fmt.Errorf("%s: %w", s.out, err)
 	}
 	defer out.discard()
-	model, err := newDecorator(out.encoder())
+	model, err := newDecorator(out.encoder(), s.pace)
 	if err != nil {
 		return err
 	}
 	source := stage.SourceFunc(func(context.Context, string) (stage.Original, error) { return photo.open(), nil })
-	studio, err := openStudio(ctx, redisURL, ports{source, model, out}, newTape(w, ""), log)
+	studio, err := openStudio(s.redisURL, true, workertest.NewStatusStore(), newTape(w, ""), log)
 	if err != nil {
 		return err
 	}
-	return errors.Join(studio.stageAndWait(ctx, payload), studio.close())
+	err = studio.work(ctx, ports{source: source, model: model, sink: out})
+	if err == nil {
+		err = studio.stageAndWait(ctx, payload)
+	}
+	return errors.Join(err, studio.close())
 }
 
 // payload makes the job's data of the flags.
-func (f flags) payload() (stage.Payload, error) {
-	room, err := choose("-room", localmodel.RoomTypes(), f.room)
+func (s settings) payload() (stage.Payload, error) {
+	room, err := choose("-room", localmodel.RoomTypes(), s.room)
 	if err != nil {
 		return stage.Payload{}, err
 	}
-	style, err := choose("-style", localmodel.Styles(), f.style)
+	style, err := choose("-style", localmodel.Styles(), s.style)
 	if err != nil {
 		return stage.Payload{}, err
 	}
 	payload := stage.Payload{ImageID: uuid.New(), OriginalURL: "photo", RoomType: room.Name, Style: style.Name,
-		Prompt: f.prompt, Seed: &f.seed}
+		Prompt: s.prompt, Seed: &s.seed}
 	return payload, payload.Validate()
 }
 
@@ -69,10 +74,10 @@ func (s *studio) stageAndWait(ctx context.Context, payload stage.Payload) error 
 	if err != nil {
 		return err
 	}
-	if err := s.enqueue(ctx, job); err != nil {
+	if err := s.client.EnqueueMany(ctx, job); err != nil {
 		return err
 	}
-	last, err := s.news.end(ctx, job.ID)
+	last, err := s.end(ctx, job.ID)
 	switch {
 	case err != nil:
 		return fmt.Errorf("interrupted: %w", err)

@@ -13,15 +13,16 @@ import (
 var pageFiles embed.FS
 
 // addPage serves the page and its files.
-func addPage(mux *http.ServeMux, samples []sample) error {
+func addPage(mux *http.ServeMux, a *album) error {
 	layout, err := template.ParseFS(pageFiles, "page/index.html")
 	if err != nil {
 		return err
 	}
 	var html bytes.Buffer
 	err = layout.Execute(&html, map[string]any{
-		"Rooms": localmodel.RoomTypes(), "Styles": localmodel.Styles(), "Samples": samples, "MaxBytes": maxPhoto,
+		"Rooms": localmodel.RoomTypes(), "Styles": localmodel.Styles(), "Samples": a.samples, "MaxBytes": maxPhoto,
 		"MaxSeed": int64(maxSeed), "Concurrency": concurrency, "MaxAttempts": maxAttempts, "Minutes": jobTimeout.Minutes(),
+		"Alone": a.studio.pool != nil, "Kept": !a.temporary,
 	})
 	if err != nil {
 		return err

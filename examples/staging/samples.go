@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/rand"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -26,11 +27,9 @@ type sample struct {
 	RoomType string // that it suits
 }
 
-// unpackSamples writes the bundled pictures below root and returns them in the order of the types of room.
+// unpackSamples writes the bundled pictures below root, where they are missing, and returns them in the order of the types
+// of room.
 func unpackSamples(root *os.Root) ([]sample, error) {
-	if err := root.Mkdir("samples", 0o755); err != nil {
-		return nil, err
-	}
 	files, err := fs.Glob(bundled, "rooms/*.jpg")
 	if err != nil {
 		return nil, err
@@ -40,7 +39,7 @@ func unpackSamples(root *os.Root) ([]sample, error) {
 		samples[i] = describe(path.Base(file))
 		data, err := bundled.ReadFile(file)
 		if err == nil {
-			err = root.WriteFile(samples[i].File, data, 0o644)
+			err = unpack(root, samples[i].File, data)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("unpack %s: %w", file, err)
@@ -48,6 +47,22 @@ func unpackSamples(root *os.Root) ([]sample, error) {
 	}
 	slices.SortStableFunc(samples, func(a, b sample) int { return cmp.Compare(roomRank(a), roomRank(b)) })
 	return samples, nil
+}
+
+// unpack lets others find the whole file or none.
+func unpack(root *os.Root, name string, data []byte) error {
+	if there, err := root.Stat(name); err == nil && there.Size() == int64(len(data)) {
+		return nil
+	}
+	temp := name + "-" + rand.Text()[:8]
+	err := root.WriteFile(temp, data, 0o644)
+	if err == nil {
+		err = root.Rename(temp, name)
+	}
+	if err != nil {
+		_ = root.Remove(temp) // what went wrong is worth telling more than this
+	}
+	return err
 }
 
 // describe reads a file's name: living_room.jpg, say, or bedroom-2.jpg.

@@ -8,45 +8,58 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/examples/staging/localmodel"
-	"github.com/real-staging-ai/go-worker/stage"
 )
 
-// serve stages the bundled picture, then waits for people until ctx ends.
-func serve(ctx context.Context, addr, redisURL string, log *slog.Logger, stdout io.Writer) (err error) {
-	listener, err := listen(addr)
+// serve answers people until ctx ends. With the role "all" it runs a pool as well, and stages a bundled picture first.
+func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) (err error) {
+	listener, err := listen(s.addr)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // for the ways out before the server has it
-	dir, err := os.MkdirTemp("", "staging-")
+	archive, err := openArchive(ctx, s.data, s.databaseURL)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, archive.close()) }()
 
 	site := siteOf(listener.Addr())
-	album, err := openAlbum(ctx, dir, redisURL, newTape(stdout, site), log)
+	var tape worker.Notifier // without a pool there is little to tell
+	if s.role == roleAll {
+		tape = newTape(stdout, site)
+	}
+	studio, err := openStudio(s.redisURL, archive.temporary, archive.statuses, tape, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, album.close()) }()
-	server, err := startServer(listener, album, heartbeat, log)
+	defer func() { err = errors.Join(err, studio.close()) }()
+	if s.role == roleAll {
+		if err := studio.workOn(ctx, archive, s.pace); err != nil {
+			return err
+		}
+	}
+	album, err := openAlbum(archive, studio, log)
+	if err != nil {
+		return err
+	}
+	server, err := startServer(listener, album, 0, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
 
-	introduce(stdout, redisURL, dir)
-	if err := album.showFirst(ctx, stdout); err != nil {
-		return err
+	introduce(stdout, s, archive)
+	if s.role == roleAll {
+		if err := album.showFirst(ctx, stdout); err != nil {
+			return err
+		}
 	}
-	say(stdout, "\npage: %s/\nCtrl-C stops.\n\n", site)
+	say(stdout, "page: %s/\nCtrl-C stops.\n\n", site)
 	select {
 	case <-ctx.Done():
 		return nil
@@ -75,51 +88,29 @@ func siteOf(addr net.Addr) string {
 	return "http://" + addr.String()
 }
 
-// openAlbum unpacks the samples below dir and opens the studio that stages its pictures.
-func openAlbum(ctx context.Context, dir, redisURL string, tape *tape, log *slog.Logger) (*album, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
+// introduce says where everything is.
+func introduce(w io.Writer, s settings, a *archive) {
+	redis := "embedded; REDIS_URL names a real server"
+	if s.redisURL != "" {
+		redis = "the server in REDIS_URL"
 	}
-	a := &album{root: root}
-	err = errors.Join(root.Mkdir("originals", 0o755), root.Mkdir("staged", 0o755))
-	if err == nil {
-		a.samples, err = unpackSamples(root)
+	database := "SQLite, beside the pictures; DATABASE_URL names a Postgres"
+	if s.databaseURL != "" {
+		database = "the Postgres in DATABASE_URL"
 	}
-	if err == nil {
-		a.studio, err = openAlbumStudio(ctx, dir, redisURL, tape, log)
+	pictures := a.dir
+	if a.temporary {
+		pictures += ", removed at exit; -data DIR keeps them"
 	}
-	if err != nil {
-		root.Close()
-		return nil, err
-	}
-	return a, nil
+	say(w, "redis:    %s\ndatabase: %s\npictures: %s\n\n", redis, database, pictures)
 }
 
-func openAlbumStudio(ctx context.Context, dir, redisURL string, tape *tape, log *slog.Logger) (*studio, error) {
-	model, err := newDecorator(encodeJPEG)
-	if err != nil {
-		return nil, err
-	}
-	return openStudio(ctx, redisURL, ports{
-		source: stage.Files{Root: dir},
-		model:  model,
-		sink:   stage.Files{Root: filepath.Join(dir, "staged"), BaseURL: "/images/staged"},
-	}, tape, log)
-}
-
-func (a *album) close() error { return errors.Join(a.studio.close(), a.root.Close()) }
-
-func introduce(w io.Writer, redisURL, dir string) {
-	where := "embedded; REDIS_URL names a real server"
-	if redisURL != "" {
-		where = "the server in REDIS_URL"
-	}
-	say(w, "redis:    %s\npictures: %s, removed at exit\n\n", where, dir)
-}
-
-// showFirst stages the first bundled picture and waits for it. That it fails is no reason not to serve.
+// showFirst stages the first bundled picture and waits for it, unless there are pictures already. That it fails is no
+// reason not to serve.
 func (a *album) showFirst(ctx context.Context, w io.Writer) error {
+	if there, err := a.newestPages(ctx, 1); err != nil || len(there) > 0 {
+		return err
+	}
 	first := a.samples[0]
 	room, err := choose("room", localmodel.RoomTypes(), first.RoomType)
 	if err != nil {
@@ -135,9 +126,10 @@ func (a *album) showFirst(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.studio.news.end(ctx, p.id); err != nil && ctx.Err() == nil {
+	if _, err := a.studio.end(ctx, p.id); err != nil && ctx.Err() == nil {
 		return err
 	}
+	say(w, "\n")
 	return nil
 }
 
@@ -147,9 +139,12 @@ type server struct {
 	failed chan error // why it stopped serving; closed then
 }
 
-func startServer(listener net.Listener, album *album, beat time.Duration, log *slog.Logger) (*server, error) {
-	closing := make(chan struct{})
-	routes, err := (&api{album: album, beat: beat, closing: closing}).routes()
+func startServer(listener net.Listener, album *album, heartbeat time.Duration, log *slog.Logger) (*server, error) {
+	events, err := newEvents(album, heartbeat, log)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := (&api{album: album, events: events}).routes()
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +155,7 @@ func startServer(listener net.Listener, album *album, beat time.Duration, log *s
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}}
-	s.http.RegisterOnShutdown(func() { close(closing) }) // Shutdown would wait for open streams
+	s.http.RegisterOnShutdown(events.Shutdown) // Shutdown would wait for open streams
 	go func() {
 		defer close(s.failed)
 		s.failed <- s.http.Serve(listener)

@@ -10,7 +10,7 @@ let upload = null; // the person's own file
 let shown = null; // the job in the view
 let stream = null; // its events
 let running = false; // whether an order of this page is under way
-const jobs = new Map(); // by id, in the order of their making
+const jobs = new Map(); // by id
 
 // ── the picture ──────────────────────────────────────────────────────────────
 
@@ -134,6 +134,7 @@ function complain(text) {
 function leave() {
   stream?.close();
   stream = shown = null;
+  lost(false);
   $('view-foot').hidden = $('told').hidden = $('view-problem').hidden = true;
   $('story').replaceChildren();
   markGallery();
@@ -154,18 +155,24 @@ function show(job) {
 function follow(job) {
   const events = (stream = new EventSource(job.events_url));
   let began = 0;
+  let version = null;
   $('story').replaceChildren();
   events.addEventListener('status', (e) => {
     const status = JSON.parse(e.data);
+    if (status.version === version) return; // told again after a reconnect
+    version = status.version;
     began ||= Date.parse(status.at);
     tell(status, Date.parse(status.at) - began);
     if (!final(job.status)) update(job, status);
     if (final(status)) events.close();
   });
+  events.onopen = () => {
+    if (lost(false)) refresh();
+  };
   events.onerror = async () => {
     if (final(job.status)) return events.close();
-    say('The connection is lost. Trying again…');
-    if (events.readyState !== EventSource.CLOSED) return; // the browser reconnects
+    lost(true);
+    if (events.readyState !== EventSource.CLOSED) return; // the browser reconnects, and reads what it missed
     const response = await fetch(`/jobs/${job.id}`).catch(() => null);
     if (response?.status === 404) return update(job, { state: 'failed', error: 'the program no longer knows of this picture' });
     if (response?.ok) update(job, (await response.json()).status);
@@ -173,9 +180,17 @@ function follow(job) {
   };
 }
 
+// lost shows whether the program can be reached, and returns whether it could not be until now.
+function lost(on) {
+  const before = !$('lost').hidden;
+  $('lost').hidden = !on;
+  return before;
+}
+
 function update(job, status) {
   job.status = status;
   if (shown === job) {
+    lost(false);
     if (final(status)) arrive(job, status);
     else advance(status);
   }
@@ -271,7 +286,7 @@ $('cut').addEventListener('input', () => $('compare').style.setProperty('--cut',
 // ── the gallery ──────────────────────────────────────────────────────────────
 
 function drawGallery() {
-  const entries = [...jobs.values()].filter((job) => final(job.status)).reverse();
+  const entries = [...jobs.values()].filter((job) => final(job.status)).sort((a, b) => (a.id < b.id ? 1 : -1)); // ids rise with time
   $('gallery-hint').hidden = entries.length > 0;
   const list = $('gallery');
   const known = new Map([...list.children].map((li) => [li.dataset.id, li]));
@@ -312,13 +327,25 @@ function markGallery() {
 
 // ── the beginning ────────────────────────────────────────────────────────────
 
+// refresh reads what other pages, or this one before it lost the program, have ordered, and returns it, the newest first.
+async function refresh() {
+  const response = await fetch('/jobs').catch(() => null);
+  const list = response?.ok ? (await response.json()).jobs : [];
+  for (const job of list) {
+    const known = jobs.get(job.id);
+    if (!known) jobs.set(job.id, job);
+    else if (known !== shown) known.status = job.status; // what is shown is followed
+  }
+  drawGallery();
+  return list;
+}
+
+document.addEventListener('visibilitychange', () => document.hidden || refresh());
+
 async function begin() {
   preview();
-  const response = await fetch('/jobs').catch(() => null);
-  if (!response?.ok) return;
-  const list = (await response.json()).jobs;
-  for (const job of [...list].reverse()) jobs.set(job.id, job);
-  drawGallery();
+  const list = await refresh();
+  if (shown) return;
   const open = list.find((job) => !final(job.status));
   if (open ?? list[0]) show(jobs.get((open ?? list[0]).id));
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func (a *api) readOrder(w http.ResponseWriter, r *http.Request) (o order, err er
 	if o.seed, err = readSeed(value("seed")); err != nil {
 		return o, err
 	}
-	return o, a.readPicture(&o, form, value)
+	return o, a.readPicture(r.Context(), &o, form, value)
 }
 
 // readForm reads the body, which is bounded in size and time.
@@ -82,7 +83,7 @@ func readSeed(text string) (*int64, error) {
 }
 
 // readPicture finds which picture is meant. An upload comes first.
-func (a *api) readPicture(o *order, form *multipart.Form, value func(string) string) error {
+func (a *api) readPicture(ctx context.Context, o *order, form *multipart.Form, value func(string) string) error {
 	if files := form.File["image"]; len(files) > 0 && files[0].Size > 0 {
 		return readUpload(o, files[0])
 	}
@@ -96,9 +97,12 @@ func (a *api) readPicture(o *order, form *multipart.Form, value func(string) str
 		return wrong("sample", fmt.Errorf("there is no bundled picture %.60q", name))
 	}
 	if id := value("again"); id != "" {
-		p := a.album.find(id)
-		if p == nil {
+		p, err := a.album.findPage(ctx, id)
+		switch {
+		case errors.Is(err, errNoJob):
 			return wrong("again", errNoJob.err)
+		case err != nil:
+			return err
 		}
 		o.file = p.file
 		return nil
