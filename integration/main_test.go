@@ -9,13 +9,16 @@ import (
 	"github.com/real-staging-ai/go-worker/internal/pgtest"
 )
 
-// TestMain runs the tests, or, in the processes that the tests start, a worker or a producer.
+// TestMain runs the tests, or, in the processes that the tests start, a worker, a producer or an audience.
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(workerEnv); spec != "" {
 		os.Exit(processMain("worker", spec, runWorker))
 	}
 	if spec := os.Getenv(producerEnv); spec != "" {
 		os.Exit(processMain("producer", spec, runProducer))
+	}
+	if spec := os.Getenv(audienceEnv); spec != "" {
+		os.Exit(processMain("audience", spec, runAudience))
 	}
 	goleak.VerifyTestMain(withServers{m})
 }

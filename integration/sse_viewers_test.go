@@ -1,55 +1,54 @@
+//go:build unix
+
 package integration
 
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
-	"net/http/httptest"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/real-staging-ai/go-worker/internal/redistest"
 	"github.com/real-staging-ai/go-worker/sse"
 	"github.com/real-staging-ai/go-worker/workertest"
 )
 
-// BenchmarkSSEViewers has 4,000 viewers (SSE_VIEWERS says otherwise) of one topic, or of a topic each, in one process
-// with their readers. It reports how long an event takes to reach all of them, from Notify to the last reader's
-// having parsed it, and what a viewer costs, both ends of its connection together.
+// BenchmarkSSEViewers has 4,000 viewers (SSE_VIEWERS says otherwise) of one topic, or of a topic each, on one process;
+// another one reads their streams. It reports how long an event takes to reach all of them, from Notify to the last
+// reader's having parsed it, and what a viewer costs the process that serves it.
 func BenchmarkSSEViewers(b *testing.B) {
 	viewers := 4000
 	if n, err := strconv.Atoi(os.Getenv("SSE_VIEWERS")); err == nil {
 		viewers = n
 	}
-	b.Run("one topic", func(b *testing.B) { benchViewers(b, viewers, 1) })
-	b.Run("topic each", func(b *testing.B) { benchViewers(b, viewers, viewers) })
+	b.Run("redis/one topic", func(b *testing.B) { benchViewers(b, redisNews(b, redistest.Server(b)), viewers, 1) })
+	recorder := workertest.NewNotifier()
+	inMemory := news{notifier: recorder, subscriber: recorder}
+	b.Run("memory/one topic", func(b *testing.B) { benchViewers(b, inMemory, viewers, 1) })
+	b.Run("memory/topic each", func(b *testing.B) { benchViewers(b, inMemory, viewers, viewers) })
 }
 
-func benchViewers(b *testing.B, viewers, topics int) {
-	recorder := workertest.NewNotifier()
-	server, _ := stand(b, recorder, sse.Config{Heartbeat: time.Hour})
+func benchViewers(b *testing.B, n news, viewers, topics int) {
+	server, _ := stand(b, n.subscriber, sse.Config{Heartbeat: time.Hour})
 	before := memory()
-	a := &audience{arrived: make(chan struct{}, viewers)}
-	defer a.leave()
-	for i := range viewers {
-		a.join(b, server, fmt.Sprint("topic", i%topics))
-	}
-	tell := func(n int64) {
+	reached := startAudience(b, audience{Addr: server.Listener.Addr().String(), Viewers: viewers, Topics: topics})
+	tell := func(number int64) {
 		for topic := range topics {
 			name := fmt.Sprint("topic", topic)
-			require.NoError(b, recorder.Notify(context.Background(), moment(name, name, n)))
+			require.NoError(b, n.notifier.Notify(context.Background(), moment(name, name, number)))
 		}
-		for range viewers {
-			<-a.arrived
-		}
+		reached()
 	}
 	tell(0) // all are there
 	after := memory()
@@ -75,36 +74,66 @@ func memory() uint64 {
 	return m.HeapInuse + m.StackInuse
 }
 
+// audienceEnv is the environment variable that makes this binary an audience: an audience as JSON.
+const audienceEnv = "WORKER_INTEGRATION_AUDIENCE"
+
 // audience is viewers with plain connections, which cost no more than they must.
 type audience struct {
-	conns   []net.Conn
-	reading sync.WaitGroup
-	arrived chan struct{}
+	Addr            string
+	Viewers, Topics int
 }
 
-func (a *audience) join(t testing.TB, server *httptest.Server, topic string) {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
-	require.NoError(t, err)
-	a.conns = append(a.conns, conn)
-	_, err = fmt.Fprintf(conn, "GET /?topic=%s HTTP/1.1\r\nHost: site\r\n\r\n", topic)
-	require.NoError(t, err)
-	a.reading.Go(func() {
-		lines := bufio.NewReaderSize(conn, 1024)
-		for {
-			line, err := lines.ReadSlice('\n')
-			if err != nil {
-				return
-			}
-			if strings.HasPrefix(string(line), "data: ") {
-				a.arrived <- struct{}{}
-			}
-		}
+// startAudience starts the process of an audience, and returns what waits until one more event has reached all of it.
+func startAudience(b *testing.B, a audience) (reached func()) {
+	b.Helper()
+	spec, err := json.Marshal(a)
+	require.NoError(b, err)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), audienceEnv+"="+string(spec))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
 	})
+	lines := bufio.NewScanner(out)
+	return func() { require.True(b, lines.Scan(), "the audience has left") }
 }
 
-func (a *audience) leave() {
-	for _, conn := range a.conns {
-		conn.Close()
+// runAudience writes a line whenever as many events were read as there are viewers, until it is killed.
+func runAudience(a audience) error {
+	arrived, failed := make(chan struct{}, a.Viewers), make(chan error, a.Viewers)
+	for i := range a.Viewers {
+		conn, err := net.Dial("tcp", a.Addr)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(conn, "GET /?topic=topic%d HTTP/1.1\r\nHost: site\r\n\r\n", i%a.Topics); err != nil {
+			return err
+		}
+		go func() {
+			for lines := bufio.NewReaderSize(conn, 1024); ; {
+				line, err := lines.ReadSlice('\n')
+				if err != nil {
+					failed <- err
+					return
+				}
+				if strings.HasPrefix(string(line), "data: ") {
+					arrived <- struct{}{}
+				}
+			}
+		}()
 	}
-	a.reading.Wait()
+	for count := 1; ; count++ {
+		select {
+		case <-arrived:
+		case err := <-failed:
+			return err
+		}
+		if count%a.Viewers == 0 {
+			fmt.Println("reached all")
+		}
+	}
 }

@@ -134,9 +134,6 @@ func (h *hub) newLine(sharded bool) line {
 // serve delivers to a reader until ctx or the hub ends.
 func (h *hub) serve(ctx context.Context, r *reader, held []*entry) {
 	defer h.leave(r)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)()
 	r.run(ctx, held)
 }
 

@@ -83,7 +83,8 @@ func (r *reader) start(ctx context.Context) ([]*entry, error) {
 	return r.feed.read(ctx)
 }
 
-// run delivers until ctx ends. It begins with what the log held when the reader subscribed.
+// run delivers until ctx or the hub ends. It begins with what the log held when the reader subscribed. It looks at both
+// ends itself: there may be thousands of readers, and a context for the two would cost each half a kilobyte.
 func (r *reader) run(ctx context.Context, held []*entry) {
 	defer close(r.out)
 	ok := r.catchUp(ctx, held)
@@ -130,6 +131,8 @@ func (r *reader) await(ctx context.Context) (stale, ok bool) {
 		case <-r.wake:
 		case <-ctx.Done():
 			return false, false
+		case <-r.feed.hub.ctx.Done():
+			return false, false
 		}
 	}
 }
@@ -168,6 +171,8 @@ func (r *reader) sync(ctx context.Context) bool {
 		r.feed.hub.readFailed(err)
 		select {
 		case <-ctx.Done():
+			return false
+		case <-r.feed.hub.ctx.Done():
 			return false
 		case <-time.After(backoff(try, rand.Int64N)):
 		}
@@ -231,6 +236,8 @@ func (r *reader) send(ctx context.Context, e worker.Event) bool {
 	case r.out <- e:
 		return true
 	case <-ctx.Done():
+		return false
+	case <-r.feed.hub.ctx.Done():
 		return false
 	}
 }
