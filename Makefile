@@ -32,11 +32,14 @@ fuzz: ## every fuzz target of every package, one after the other
 		done; done
 
 bench: ## figures of docs/performance.md; nothing else should run meanwhile
-	cd benchmarks && GOWORK=off go test -run '^$$' -bench Drain -benchtime 200000x .
+	cd benchmarks && GOWORK=off go test -run '^$$' -bench '^BenchmarkDrain' -benchtime 200000x .
 	cd benchmarks && GOWORK=off go test -run '^$$' -bench 'Backlog|Idle|Memory' -benchtime 1x -timeout 30m .
 	cd benchmarks && GOWORK=off go test -run '^$$' -bench Pickup -benchtime 2000x .
+	cd benchmarks && GOWORK=off go test -run '^$$' -bench SQL -benchtime 100000x .
+	cd integration && go test -run '^$$' -bench SSEViewers -benchtime 200x .
+	go test -run '^$$' -bench Notify ./redisnotify
 
-examples: ## both, end to end
+examples: ## all of them, end to end
 	bash .ci/examples
 
 tidy:
