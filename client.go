@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -160,7 +161,7 @@ func (c *Client) check(jobs []*Job) error {
 // enqueue saves, announces and pushes.
 func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 	failed := make(map[string]error)
-	push, err := c.saveWaiting(ctx, jobs, failed)
+	push, repeated, err := c.saveWaiting(ctx, jobs, failed)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,13 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 	case err != nil:
 		return fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
 	}
-	c.saveRefused(ctx, push, nil, failed)
+	ended := maps.Clone(failed)
+	for _, id := range repeated {
+		if !errors.As(failed[id], new(*FinishedError)) {
+			delete(ended, id) // an earlier call may have been accepted
+		}
+	}
+	c.saveRefused(ctx, push, nil, ended)
 	if len(failed) > 0 {
 		return &EnqueueError{Failed: failed}
 	}
@@ -188,12 +195,15 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 }
 
 // saveWaiting records and announces that the jobs wait, and returns those that the queue is to be asked about: all but
-// the finished. A row that is unfinished is no reason to skip the queue, which may have lost the job.
-func (c *Client) saveWaiting(ctx context.Context, jobs []*Job, failed map[string]error) ([]*Job, error) {
+// the finished. A row that is unfinished is no reason to skip the queue, which may have lost the job. Of these, repeated
+// are the ids whose row was there before, from an earlier enqueue or a transaction of the host's.
+func (c *Client) saveWaiting(
+	ctx context.Context, jobs []*Job, failed map[string]error,
+) (push []*Job, repeated []string, err error) {
 	if c.store == nil && c.notes.notifier == nil {
-		return jobs, nil
+		return jobs, nil, nil
 	}
-	push := make([]*Job, 0, len(jobs))
+	push = make([]*Job, 0, len(jobs))
 	for part := range slices.Chunk(jobs, maxBatch) {
 		statuses := make([]Status, len(part))
 		for i, job := range part {
@@ -201,10 +211,13 @@ func (c *Client) saveWaiting(ctx context.Context, jobs []*Job, failed map[string
 		}
 		saved, err := c.saveEach(ctx, statuses, failed)
 		if err != nil {
-			return nil, fmt.Errorf("enqueue: save status: %w", err)
+			return nil, nil, fmt.Errorf("enqueue: save status: %w", err)
 		}
 		for i, answer := range saved {
 			job := part[i]
+			if answer.Repeated || !answer.OK {
+				repeated = append(repeated, job.ID)
+			}
 			switch {
 			case failed[job.ID] != nil:
 				continue
@@ -220,7 +233,7 @@ func (c *Client) saveWaiting(ctx context.Context, jobs []*Job, failed map[string
 			push = append(push, job)
 		}
 	}
-	return push, nil
+	return push, repeated, nil
 }
 
 // saveEach saves statuses, all OK when there is no store. Those that the store refuses for their data are found by

@@ -194,6 +194,36 @@ func TestOnlyAClearRefusalFailsTheRow(t *testing.T) {
 	})
 }
 
+// A job that a transaction or an earlier call has accepted must not fail because a repetition is refused.
+func TestRefusedRepetitionFailsNoAcceptedJob(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		refuses := false
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if refuses && call == "Enqueue" {
+				return worker.ErrRefused
+			}
+			return nil
+		}
+		accepted, committed := r.enqueue(1), r.write(2)
+		refuses = true
+		for _, job := range []*worker.Job{accepted, committed} {
+			require.ErrorIs(t, r.pool.Client().EnqueueMany(t.Context(), job), worker.ErrRefused)
+			assert.Equal(t, []worker.State{queued}, r.states(job.ID))
+		}
+		fresh, err := r.pool.Client().Enqueue(t.Context(), ping{3})
+		require.ErrorIs(t, err, worker.ErrRefused)
+		assert.Equal(t, worker.StateFailed, r.last(fresh.ID).State, "nobody would try this one again")
+		refuses = false
+		r.start()
+		r.after(4 * time.Minute)
+		assert.Equal(t, succeeded, r.last(accepted.ID).State)
+		assert.Equal(t, succeeded, r.last(committed.ID).State)
+		assert.NotContains(t, r.toldStates(accepted.ID), worker.StateFailed)
+		r.stop()
+	})
+}
+
 func TestJobThatTheQueueLostIsPushedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, noop)

@@ -28,15 +28,16 @@ func newLane[T any](run func(batch []T), limit int) *lane[T] {
 	return l
 }
 
-// add queues items and returns how many had to make room: over the limit the oldest are dropped, an eighth of all at
+// add queues items and returns those that had to make room: over the limit the oldest are dropped, an eighth of all at
 // once, so that a lane that stays full costs its users next to nothing.
-func (l *lane[T]) add(items ...T) (dropped int) {
+func (l *lane[T]) add(items ...T) (dropped []T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = append(l.waiting, items...)
 	if l.limit > 0 && len(l.waiting) > l.limit {
-		dropped = min(len(l.waiting)-l.limit+l.limit/8, len(l.waiting)-1)
-		kept := copy(l.waiting, l.waiting[dropped:])
+		n := min(len(l.waiting)-l.limit+l.limit/8, len(l.waiting)-1)
+		dropped = slices.Clone(l.waiting[:n])
+		kept := copy(l.waiting, l.waiting[n:])
 		clear(l.waiting[kept:])
 		l.waiting = l.waiting[:kept]
 	}

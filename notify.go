@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -22,6 +21,7 @@ type announcer struct {
 	log      *slog.Logger
 	tel      *telemetry
 	lane     *lane[Status]
+	missed   missed
 	down     flag
 
 	mu     sync.Mutex
@@ -35,6 +35,11 @@ func newAnnouncer(n Notifier, stored bool, log *slog.Logger, tel *telemetry) *an
 	}
 	a.resetter, _ = n.(Resetter)
 	a.lane = newLane(a.notify, maxWaitingNotes)
+	a.missed.reset = func(topics []string) {
+		for _, topic := range topics {
+			a.announce(resetOf(topic))
+		}
+	}
 	return a
 }
 
@@ -53,13 +58,16 @@ func (a *announcer) announce(statuses ...Status) {
 		defer a.mu.Unlock()
 		statuses = slices.DeleteFunc(slices.Clone(statuses), a.staleLocked)
 	}
-	if dropped := a.lane.add(statuses...); dropped > 0 {
+	if dropped := a.lane.add(statuses...); len(dropped) > 0 {
 		a.fail(dropped, "the notifier falls behind: statuses are dropped")
 	}
 }
 
 // staleLocked reports whether something later was announced of the job. It remembers a bounded number of jobs.
 func (a *announcer) staleLocked(st Status) bool {
+	if st.isReset() {
+		return false
+	}
 	if last, ok := a.newest[st.JobID]; ok && st.Version <= last {
 		return true
 	}
@@ -73,44 +81,62 @@ func (a *announcer) staleLocked(st Status) bool {
 func (a *announcer) notify(batch []Status) {
 	ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
 	defer cancel()
-	if err := a.call(ctx, batch); err != nil {
-		a.fail(len(batch), "the notifier fails: statuses are dropped", "error", err)
+	statuses, resets := batch, []Status(nil)
+	if slices.ContainsFunc(batch, func(st Status) bool { return st.isReset() }) {
+		statuses = slices.DeleteFunc(slices.Clone(batch), func(st Status) bool { return st.isReset() })
+		resets = slices.DeleteFunc(slices.Clone(batch), func(st Status) bool { return !st.isReset() })
+	}
+	if err := a.tell(ctx, statuses); err != nil {
+		a.fail(statuses, "the notifier fails: statuses are dropped", "error", err)
+		a.missed.add(resets...)
 		return
 	}
+	if err := a.reset(ctx, resets); err != nil {
+		a.fail(nil, "the notifier fails to reset topics", "error", err)
+		a.missed.add(resets...)
+		return
+	}
+	a.missed.worked()
 	if a.down.clear() {
 		a.log.Info("the notifier works again")
 	}
 }
 
-// call keeps a notifier's panic from taking the process down.
-func (a *announcer) call(ctx context.Context, batch []Status) (err error) {
+// tell keeps a notifier's panic from taking the process down, as reset does.
+func (a *announcer) tell(ctx context.Context, statuses []Status) (err error) {
 	defer catch(&err)
-	var topics []string
-	statuses := slices.DeleteFunc(batch, func(st Status) bool {
-		if st.isReset() {
-			topics = append(topics, st.Topic)
-		}
-		return st.isReset()
-	})
-	if len(statuses) > 0 {
-		err = a.notifier.Notify(ctx, statuses...)
+	if len(statuses) == 0 {
+		return nil
 	}
-	if len(topics) > 0 && a.resetter != nil {
-		err = errors.Join(err, a.resetter.Reset(ctx, topics...))
-	}
-	return err
+	return a.notifier.Notify(ctx, statuses...)
 }
 
-func (a *announcer) fail(dropped int, message string, attrs ...any) {
-	a.tel.dropped.Add(context.Background(), int64(dropped))
+func (a *announcer) reset(ctx context.Context, resets []Status) (err error) {
+	defer catch(&err)
+	if len(resets) == 0 || a.resetter == nil {
+		return nil
+	}
+	topics := make([]string, len(resets))
+	for i := range resets {
+		topics[i] = resets[i].Topic
+	}
+	return a.resetter.Reset(ctx, topics...)
+}
+
+func (a *announcer) fail(dropped []Status, message string, attrs ...any) {
+	a.tel.dropped.Add(context.Background(), int64(len(dropped)))
 	if a.down.raise() {
 		a.log.Warn(message, attrs...)
 	}
+	if a.resetter != nil {
+		a.missed.add(dropped...)
+	}
 }
 
-// giveUp drops what waits for a notifier that is too slow for the end of its pool.
-func (a *announcer) giveUp() {
-	if left := len(a.lane.take(func(Status) bool { return true })); left > 0 {
+// end is called with the end of the pool. What waits for a notifier that is too slow for it is dropped.
+func (a *announcer) end() {
+	a.missed.end()
+	if left := a.lane.take(func(Status) bool { return true }); len(left) > 0 {
 		a.fail(left, "the notifier was too slow for the pool's end: statuses are dropped")
 	}
 }

@@ -110,6 +110,10 @@ func (s *Status) Supersedes(row *Status) bool {
 type Saved struct {
 	// OK says that the status was stored, now or by an earlier call.
 	OK bool
+	// Repeated says, with OK, that it was an earlier call: the row had this version already. A producer that repeats
+	// itself goes by it, as a job that was accepted before must not fail by a refusal now. Stores that cannot tell leave
+	// it false.
+	Repeated bool
 	// Current is the state that the store holds when not OK. A final one says that the job is over, or that the host
 	// wants it to be: it isn't run, and settled as that. Any other says that something later has written; which of the
 	// unfinished states it is makes no difference, so a store that doesn't keep them apart may answer with any.

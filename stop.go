@@ -136,9 +136,8 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 	await(ctx, p.feeding.Wait)
 	await(ctx, p.watchers.Wait)
 	await(ctx, p.saves.wait)
-	if !await(ctx, p.notes.lane.wait) {
-		p.notes.giveUp()
-	}
+	await(ctx, p.notes.lane.wait)
+	p.notes.end()
 	if late > 0 {
 		problems = append(problems, fmt.Errorf("%d handlers still run: %w", late, ErrAbandoned))
 	}

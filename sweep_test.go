@@ -147,7 +147,7 @@ func TestSweptJobIsDueAtItsRowsRunAt(t *testing.T) {
 		retrying.State, retrying.Attempt, retrying.Version = worker.StateRetrying, 2, 5<<14|2<<12
 		retrying.RunAt = time.Now().Add(time.Hour)
 		r.save(retrying)
-		r.after(2 * time.Minute)
+		r.after(4 * time.Minute)
 		require.Equal(t, worker.PlaceWaiting, r.queue.Place(worker.DefaultQueue, job.ID))
 		r.after(2 * time.Hour)
 		assert.Equal(t, worker.StateSucceeded, r.last(job.ID).State)
@@ -187,15 +187,16 @@ func TestSweepDoesNotRunWhatHasJustEnded(t *testing.T) {
 
 func TestSweepFinishesARequeueThatWasCutShort(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		fails := true
+		var fails atomic.Bool
+		fails.Store(true)
 		r := newRig(t, func(context.Context, *worker.Job, ping) error {
-			if fails {
+			if fails.Load() {
 				return worker.Permanent(errFlaky)
 			}
 			return nil
 		})
 		r.queue.Fault = func(_ context.Context, call string) error {
-			if fails && call == "Reopen" {
+			if fails.Load() && call == "Reopen" {
 				return errors.New("cut")
 			}
 			return nil
@@ -207,7 +208,7 @@ func TestSweepFinishesARequeueThatWasCutShort(t *testing.T) {
 		require.Equal(t, worker.StateFailed, r.last(job.ID).State)
 		require.ErrorContains(t, r.pool.Client().Requeue(t.Context(), job.ID), "cut")
 		require.Equal(t, worker.StateQueued, r.last(job.ID).State)
-		fails = false
+		fails.Store(false)
 		r.after(3 * time.Minute)
 		assert.Equal(t, worker.StateSucceeded, r.last(job.ID).State)
 	})
@@ -234,12 +235,12 @@ func TestSweepTellsTheEndOfWhatTheQueueKnowsAsDead(t *testing.T) {
 // strictStore refuses, for its data, every end of a job but one without a result.
 type strictStore struct {
 	*workertest.MemoryStatusStore
-	strict bool
+	lenient atomic.Bool
 }
 
 func (s *strictStore) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
 	for i := range statuses {
-		if s.strict && statuses[i].State.Final() {
+		if !s.lenient.Load() && statuses[i].State.Final() {
 			return nil, worker.Permanent(errors.New("bad data"))
 		}
 	}
@@ -250,7 +251,7 @@ func (s *strictStore) Save(ctx context.Context, statuses ...worker.Status) ([]wo
 // run again for that, and its end is recorded as soon as the store takes it.
 func TestSweepDoesNotRunAgainWhatTheQueueHasBuried(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		store := &strictStore{MemoryStatusStore: workertest.NewStatusStore(), strict: true}
+		store := &strictStore{MemoryStatusStore: workertest.NewStatusStore()}
 		var starts atomic.Int32
 		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil },
 			func(c *worker.Config) { c.StatusStore = store })
@@ -261,7 +262,7 @@ func TestSweepDoesNotRunAgainWhatTheQueueHasBuried(t *testing.T) {
 		r.after(10 * time.Minute)
 		require.Equal(t, worker.PlaceDead, r.queue.Place(worker.DefaultQueue, job.ID))
 		require.Equal(t, worker.StateRunning, r.last(job.ID).State)
-		store.strict = false
+		store.lenient.Store(true)
 		r.after(3 * time.Minute)
 		assert.Equal(t, worker.StateFailed, r.last(job.ID).State)
 		assert.EqualValues(t, 1, starts.Load())

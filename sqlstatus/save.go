@@ -106,7 +106,7 @@ func (b *batch) write(ctx context.Context, rows []row) (refused []row, err error
 				refused = append(refused, r)
 				continue
 			}
-			b.stored(r, lacks)
+			b.stored(r, lacks, false)
 		}
 	}
 	return refused, nil
@@ -139,8 +139,8 @@ func (b *batch) upsert(ctx context.Context, rows []row) (map[string]bool, error)
 	return written, err
 }
 
-func (b *batch) stored(r row, lacks bool) {
-	b.saved[r.index] = worker.Saved{OK: true}
+func (b *batch) stored(r row, lacks, before bool) {
+	b.saved[r.index] = worker.Saved{OK: true, Repeated: before}
 	if lacks && r.Job != nil {
 		b.bare = append(b.bare, r)
 	}
@@ -191,7 +191,7 @@ func (b *batch) read(ctx context.Context, rows []row) (map[string]*held, error) 
 func (b *batch) compare(r row, h *held) {
 	switch {
 	case h.Version == r.Version && h.Queue == r.Queue && h.Type == r.Type:
-		b.stored(r, h.bare)
+		b.stored(r, h.bare, true)
 		return
 	case h.Version == r.Version:
 		b.clash = fmt.Errorf("job %q is of type %q on queue %q, the stored one of type %q on %q",

@@ -70,7 +70,7 @@ func (m *MemoryStatusStore) saveLocked(s *worker.Status) worker.Saved {
 	row := m.rowLocked(s.JobID)
 	switch {
 	case row != nil && row.Version == s.Version:
-		return worker.Saved{OK: true}
+		return worker.Saved{OK: true, Repeated: true}
 	case row != nil && !s.Supersedes(row):
 		current := copyStatus(row)
 		return worker.Saved{Current: row.State, Row: &current}

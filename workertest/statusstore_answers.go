@@ -18,6 +18,8 @@ var answerRows = []row[*storeBench]{
 		promise: "the answer for a status that was not stored carries the state that is; of unfinished ones any will do"},
 	{name: "row", run: answeredRow,
 		promise: "a row that comes with an answer is the stored one"},
+	{name: "repeated", run: repeated,
+		promise: "only a status that was stored by an earlier call is answered as repeated"},
 	{name: "large call", run: largeCall,
 		promise: "a call may carry hundreds of statuses"},
 	{name: "no statuses", run: noStatuses,
@@ -79,6 +81,25 @@ func answeredRow(b *storeBench) {
 		b.Fatalf("an older status was stored")
 	case got.Row != nil:
 		b.sameStatus(got.Row, &row)
+	}
+}
+
+func repeated(b *storeBench) {
+	id := b.id()
+	first, second := status(id, worker.StateQueued, 0), status(id, worker.StateRunning, 1)
+	for _, s := range []worker.Status{first, second} {
+		if got := b.save(s)[0]; !got.OK || got.Repeated {
+			b.Fatalf("a new status got %+v", got)
+		}
+		switch got := b.save(s)[0]; {
+		case !got.OK:
+			b.Fatalf("the same status once more got %+v", got)
+		case !got.Repeated:
+			b.Skipf("the store doesn't tell repetitions")
+		}
+	}
+	if got := b.save(first)[0]; got.OK || got.Repeated {
+		b.Fatalf("an older status got %+v", got)
 	}
 }
 

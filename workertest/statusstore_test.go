@@ -257,6 +257,17 @@ var badStores = map[string][]broken[worker.StatusStore]{
 			}
 		}),
 	},
+	"repeated": {
+		faultyStores("takes every status for repeated", func(f *faultyStore) {
+			f.save = func(ctx context.Context, statuses []worker.Status) ([]worker.Saved, error) {
+				saved, err := f.MemoryStatusStore.Save(ctx, statuses...)
+				for i := range saved {
+					saved[i].Repeated = true
+				}
+				return saved, err
+			}
+		}),
+	},
 	"row": {
 		alwaysReplaces,
 		changesAnswers("answers with what it refused", func(statuses []worker.Status, saved []worker.Saved) {

@@ -102,7 +102,8 @@ func saveImage(ctx context.Context, tx *sql.Tx, s *worker.Status) (worker.Saved,
 	if errors.Is(err, sql.ErrNoRows) {
 		return worker.Saved{Current: worker.StateCanceled}, nil // deleted: nobody waits for it any more
 	}
-	return worker.Saved{OK: version.Int64 == s.Version && version.Valid, Current: states[word]}, err
+	same := version.Valid && version.Int64 == s.Version
+	return worker.Saved{OK: same, Repeated: same, Current: states[word]}, err
 }
 
 // blame marks an error as permanent when what was to be written is at fault: then the other statuses of the call are
