@@ -43,6 +43,7 @@ type Client struct {
 	store      StatusStore
 	getter     Getter // nil if the store isn't one
 	notes      *announcer
+	reopened   reopened
 	maxPayload int
 	log        *slog.Logger
 	tel        *telemetry

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,64 +14,23 @@ import (
 
 const (
 	sweepIdle   = time.Minute      // for how long a row must not have changed
-	sweepLease  = 30 * time.Second // of the lock, prolonged with each page
+	sweepLease  = 30 * time.Second // of the lock
 	sweepPage   = 100              // rows
-	maxRefusals = 10               // that an error tells of
-	sweepRest   = 9                // a pool's pause between pages, as a multiple of the time that the page took
+	sweepRest   = 9                // a pool's pause after a page that lost nothing, as a multiple of the page's time
+	maxProblems = 10               // that an error tells of
+	maxUnread   = 3                // rows that cannot be read, after which a page is given up
+	maxReopened = 1000             // rounds that are remembered
 )
 
 // ErrSweeping is Client.Sweep's answer while another process sweeps.
 var ErrSweeping = errors.New("another process sweeps")
 
-// Push enqueues jobs whose first status is in the store already: after the commit of a transaction that wrote it, as
-// sqlstatus's EnqueueTx does. It writes no status, but announces the first one. When it fails, or the process dies
-// before it, nothing is lost: calling it again is safe, and a sweep enqueues the jobs that the queue doesn't know. Jobs
-// whose id the queue knows as ended are listed in an *EnqueueError with a *FinishedError, and recorded as what they are.
-func (c *Client) Push(ctx context.Context, jobs ...*Job) error {
-	if err := complete(jobs); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	if len(jobs) == 0 {
-		return nil
-	}
-	ctx, span := c.tel.startSend(ctx, jobs)
-	err := c.check(jobs)
-	if err == nil {
-		for _, job := range jobs {
-			c.notes.announce(waitingStatus(job, 0))
-		}
-		err = c.push(ctx, jobs, nil)
-	}
-	c.tel.finishSend(ctx, span, jobs, err)
-	return err
-}
-
-// push enqueues jobs that have a row, under the given tokens, or 0. A refusal says nothing about how they end: they go on
-// waiting for the next try. The end of those that the queue knows as dead is recorded.
-func (c *Client) push(ctx context.Context, jobs []*Job, tokens map[string]int64) error {
-	err := c.queue.Enqueue(ctx, jobs...)
-	refused := (*EnqueueError)(nil)
-	if !errors.As(err, &refused) {
-		if err != nil {
-			return fmt.Errorf("push: %w", err)
-		}
-		return nil
-	}
-	finished := make(map[string]error)
-	for id, why := range refused.Failed {
-		if errors.As(why, new(*FinishedError)) {
-			finished[id] = why
-		}
-	}
-	c.saveRefused(ctx, jobs, tokens, finished)
-	return refused
-}
-
 // Sweep enqueues again the jobs that the store knows as unfinished and the queue does not know, and returns how many: the
 // queue's server may have lost its data, or a producer died between its commit and Push. It goes through the rows that
 // have not changed for a minute, in pages, and enqueues each job as it was, due at its row's RunAt; an id that meanwhile
 // waits or runs is left alone, and a status of its own guards one that has just ended. It also finishes a Requeue that
-// was cut short, and records the end of a job that only the queue knows to be over. Attempts and crashes that only the queue had counted begin anew.
+// was cut short, and records the end of a job that only the queue knows to be over. Attempts and crashes that only the
+// queue had counted begin anew.
 //
 // Every pool sweeps by itself, see Config.SweepInterval. ErrSweeping means that another process is at it. The queue must
 // be a Knower, and the store Unfinished and a Getter that returns jobs: errors.ErrUnsupported says that one isn't.
@@ -94,7 +54,7 @@ func (c *Client) Sweep(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// sweeper finds jobs that the queue has lost.
+// sweeper finds jobs that the queue has lost. One goroutine uses it.
 type sweeper struct {
 	client *Client
 	knower Knower
@@ -102,6 +62,7 @@ type sweeper struct {
 	locks  SweepLock // nil if the store isn't one: then nobody is kept from sweeping
 	owner  string
 	idle   time.Duration
+	locked time.Time // when the lock was taken or prolonged last
 }
 
 // newSweeper returns nil when queue or store lack the power.
@@ -118,12 +79,25 @@ func (c *Client) newSweeper(idle time.Duration) *sweeper {
 
 // lock reports whether this sweeper may go on, and is the only one.
 func (s *sweeper) lock(ctx context.Context, rest time.Duration) (bool, error) {
+	s.locked = time.Now()
 	if s.locks == nil {
 		return true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	return s.locks.LockSweep(ctx, s.owner, sweepLease, rest)
+}
+
+// keep prolongs the lock in time. Every single call in between takes less than the rest of the lease.
+func (s *sweeper) keep(ctx context.Context) error {
+	if time.Since(s.locked) < sweepLease/3 {
+		return ctx.Err()
+	}
+	mine, err := s.lock(ctx, 0)
+	if err == nil && !mine {
+		return ErrSweeping // somebody else goes on
+	}
+	return err
 }
 
 func (s *sweeper) unlock(ctx context.Context) {
@@ -137,104 +111,81 @@ func (s *sweeper) unlock(ctx context.Context) {
 	}
 }
 
-// pass goes through all rows once. rest is called between pages with the time that one took. A job that the queue refuses
-// is no reason to stop.
+// pass is one walk through all unfinished rows. What concerns single jobs or queues is noted and doesn't end it.
+type pass struct {
+	*sweeper
+	found    int
+	jobless  int // rows whose job nobody has
+	problems []error
+}
+
+// pass goes through all rows. rest is called after pages that lost nothing, with the time that the page took.
 func (s *sweeper) pass(ctx context.Context, rest func(time.Duration)) (found int, err error) {
-	var refusals []error
+	p := &pass{sweeper: s}
+	err = p.walk(ctx, rest)
+	if p.jobless > 0 {
+		s.client.log.Warn("jobs are unfinished, the queue doesn't know them, and the store doesn't keep them", "jobs", p.jobless)
+	}
+	if p.found > 0 {
+		s.client.log.Info("jobs that the queue did not know were enqueued again", "jobs", p.found)
+	}
+	return p.found, errors.Join(append(p.problems, err)...)
+}
+
+func (p *pass) walk(ctx context.Context, rest func(time.Duration)) error {
 	for cursor := ""; ; {
-		start := time.Now()
-		rows, next, err := s.page(ctx, cursor)
-		if err != nil {
-			return found, err
+		start, found := time.Now(), p.found
+		rows, next, err := p.page(ctx, cursor)
+		if err == nil {
+			err = p.sweep(ctx, rows)
 		}
-		n, err := s.sweep(ctx, rows)
-		found += n
-		if errors.As(err, new(*EnqueueError)) {
-			if len(refusals) < maxRefusals {
-				refusals = append(refusals, err)
-			}
-		} else if err != nil {
-			return found, err
-		}
-		if next == "" {
-			return found, errors.Join(refusals...)
+		if err != nil || next == "" {
+			return err
 		}
 		cursor = next
-		rest(time.Since(start))
-		if mine, err := s.lock(ctx, 0); err != nil || !mine {
-			return found, errors.Join(append(refusals, err)...) // when not mine, somebody else goes on
+		if p.found == found {
+			rest(min(sweepRest*time.Since(start), sweepLease/3))
+		}
+		if err := p.keep(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-func (s *sweeper) page(ctx context.Context, cursor string) ([]Status, string, error) {
+func (p *pass) page(ctx context.Context, cursor string) ([]Status, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	rows, next, err := s.rows.Unfinished(ctx, s.idle, cursor, sweepPage)
+	rows, next, err := p.rows.Unfinished(ctx, p.idle, cursor, sweepPage)
 	if err != nil {
 		return nil, "", fmt.Errorf("list unfinished jobs: %w", err)
 	}
 	return rows, next, nil
 }
 
-// sweep enqueues again what the queue has lost of one page.
-func (s *sweeper) sweep(ctx context.Context, rows []Status) (found int, err error) {
-	var lost []*Status
-	for queue, ids := range idsByQueue(rows) {
-		places, err := s.knower.Know(ctx, queue, ids...)
+// sweep enqueues again what the queue has lost of one page. It fails when nothing is to be had of any queue.
+func (p *pass) sweep(ctx context.Context, rows []Status) error {
+	queues := idsByQueue(rows)
+	var failures []error
+	for queue, ids := range queues {
+		places, err := p.knower.Know(ctx, queue, ids...)
 		if err == nil && len(places) != len(ids) {
 			err = fmt.Errorf("the queue told the places of %d jobs of %d", len(places), len(ids))
 		}
+		if err == nil {
+			err = p.sweepQueue(ctx, ids, places)
+		}
+		if errors.Is(err, ErrSweeping) || ctx.Err() != nil {
+			return err
+		}
 		if err != nil {
-			return found, err
-		}
-		for i, place := range places {
-			row, err := s.missing(ctx, ids[i], place)
-			switch {
-			case err != nil:
-				return found, err
-			case row == nil:
-			case place == PlaceDead && row.opens() && row.Token() > 0 && s.client.requeuer != nil:
-				if err := s.client.requeuer.Reopen(ctx, row.Job); err != nil { // what a Requeue had begun
-					return found, err
-				}
-				found++
-			default:
-				lost = append(lost, row)
-			}
+			failures = append(failures, fmt.Errorf("queue %q: %w", queue, err))
 		}
 	}
-	pushed, err := s.push(ctx, lost)
-	return found + pushed, err
-}
-
-// push enqueues lost jobs again and returns how many. Those that turn out to be over are recorded so under the tokens of
-// their rows, which no later writer is overruled by.
-func (s *sweeper) push(ctx context.Context, lost []*Status) (pushed int, err error) {
-	if len(lost) == 0 {
-		return 0, nil
+	if len(failures) > 0 && len(failures) == len(queues) {
+		return errors.Join(failures...)
 	}
-	jobs, tokens := make([]*Job, len(lost)), make(map[string]int64, len(lost))
-	for i, row := range lost {
-		jobs[i], tokens[row.JobID] = row.Job, row.Token()
-	}
-	err = s.client.push(ctx, jobs, tokens)
-	refused := (*EnqueueError)(nil)
-	if err != nil && !errors.As(err, &refused) {
-		return 0, err
-	}
-	pushed = len(jobs)
-	if refused != nil {
-		pushed -= len(refused.Failed)
-		maps.DeleteFunc(refused.Failed, func(_ string, why error) bool { return errors.As(why, new(*FinishedError)) })
-		if len(refused.Failed) == 0 {
-			err = nil
-		}
-	}
-	if pushed > 0 {
-		s.client.log.Info("jobs that the queue did not know were enqueued again", "jobs", pushed)
-	}
-	return pushed, err
+	p.note(failures...)
+	return nil
 }
 
 func idsByQueue(rows []Status) map[string][]string {
@@ -247,13 +198,49 @@ func idsByQueue(rows []Status) map[string][]string {
 	return ids
 }
 
-// missing returns the row, with its job as it is to run, of an unfinished job that the queue doesn't have where it should
-// be; nil when all is well.
-func (s *sweeper) missing(ctx context.Context, id string, place Place) (*Status, error) {
-	if place == PlaceWaiting || place == PlaceHeld {
-		return nil, nil
+// note remembers some of what goes wrong.
+func (p *pass) note(problems ...error) {
+	p.problems = append(p.problems, problems[:min(len(problems), maxProblems-len(p.problems))]...)
+}
+
+// sweepQueue enqueues again what is not in its place.
+func (p *pass) sweepQueue(ctx context.Context, ids []string, places []Place) error {
+	var lost []*Status
+	unread := 0
+	for i, place := range places {
+		if place == PlaceWaiting || place == PlaceHeld {
+			continue
+		}
+		if err := p.keep(ctx); err != nil {
+			return err
+		}
+		row, err := p.missing(ctx, ids[i])
+		switch {
+		case err != nil:
+			p.note(fmt.Errorf("job %q: %w", ids[i], err))
+			if unread++; unread == maxUnread {
+				return p.push(ctx, lost) // the next page tells whether it is the store
+			}
+		case row == nil:
+		case place == PlaceDead && p.cutShort(row):
+			if err := p.client.requeuer.Reopen(ctx, row.Job); err != nil {
+				p.note(fmt.Errorf("job %q: %w", row.JobID, err))
+				continue
+			}
+			p.client.reopened.add(row)
+			p.found++
+		default:
+			lost = append(lost, row)
+		}
 	}
-	row, err := s.client.getter.Get(ctx, id) // what the page says may be over
+	return p.push(ctx, lost)
+}
+
+// missing returns the row, with its job as it is to run, of a job that is still unfinished; nil when it isn't.
+func (p *pass) missing(ctx context.Context, id string) (*Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	row, err := p.client.getter.Get(ctx, id) // what the page says may be over
 	switch {
 	case errors.Is(err, ErrJobNotFound):
 		return nil, nil
@@ -262,13 +249,65 @@ func (s *sweeper) missing(ctx context.Context, id string, place Place) (*Status,
 	case row.State.Final():
 		return nil, nil
 	case row.Job == nil:
-		s.client.log.Warn("a job is unfinished, the queue doesn't know it, and the store doesn't keep it", "job", id)
+		p.jobless++
 		return nil, nil
 	}
 	job := row.Job.snapshot()
 	job.Queue, job.RunAt, job.Delay = row.Queue, row.RunAt, 0
 	row.Job = job
 	return row, nil
+}
+
+// cutShort reports whether a dead job's row is that of a Requeue which did not come to its end. It says so once of a
+// round: one that the queue has buried again, since the store refused all that became of it, looks the same.
+func (p *pass) cutShort(row *Status) bool {
+	return row.opens() && row.Token() > 0 && p.client.requeuer != nil && !p.client.reopened.has(row)
+}
+
+// push enqueues lost jobs again. Those that turn out to be over are recorded so.
+func (p *pass) push(ctx context.Context, lost []*Status) error {
+	if len(lost) == 0 {
+		return nil
+	}
+	jobs, tokens := make([]*Job, len(lost)), make(map[string]int64, len(lost))
+	for i, row := range lost {
+		jobs[i], tokens[row.JobID] = row.Job, row.Token()
+	}
+	err := p.client.push(ctx, jobs, func(_ context.Context, id string) int64 { return tokens[id] })
+	refused := (*EnqueueError)(nil)
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	p.found += len(jobs)
+	if refused != nil {
+		p.found -= len(refused.Failed)
+		maps.DeleteFunc(refused.Failed, func(_ string, why error) bool { return errors.As(why, new(*FinishedError)) })
+		if len(refused.Failed) > 0 {
+			p.note(refused)
+		}
+	}
+	return nil
+}
+
+// reopened are the rounds that sweeps have reopened, a bounded number of them.
+type reopened struct {
+	mu     sync.Mutex
+	rounds map[string]int64 // token by job id
+}
+
+func (r *reopened) has(row *Status) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rounds[row.JobID] == row.Token()
+}
+
+func (r *reopened) add(row *Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rounds == nil || len(r.rounds) >= maxReopened {
+		r.rounds = make(map[string]int64)
+	}
+	r.rounds[row.JobID] = row.Token()
 }
 
 // sweeps looks for lost jobs at every interval, until claims stop.
@@ -280,7 +319,7 @@ func (p *Pool) sweeps() {
 	}
 	down := flag{}
 	for p.pauseClaims(interval/2 + rand.N(interval)) {
-		err := s.turn(p.claimCtx, interval/2, func(took time.Duration) { p.pauseClaims(sweepRest * took) })
+		err := s.turn(p.claimCtx, interval/2, func(d time.Duration) { p.pauseClaims(d) })
 		switch {
 		case err == nil:
 			if down.clear() {
@@ -300,6 +339,8 @@ func (s *sweeper) turn(ctx context.Context, recently time.Duration, rest func(ti
 		return err
 	}
 	defer s.unlock(ctx)
-	_, err = s.pass(ctx, rest)
+	if _, err = s.pass(ctx, rest); errors.Is(err, ErrSweeping) {
+		return nil // another process goes on
+	}
 	return err
 }

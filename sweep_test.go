@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -269,16 +270,24 @@ func TestSweepDoesNotRunAgainWhatTheQueueHasBuried(t *testing.T) {
 	})
 }
 
-// pickyQueue refuses one job.
+// pickyQueue refuses some jobs, and doesn't answer about some queues.
 type pickyQueue struct {
 	*workertest.MemoryQueue
-	refused string
+	refused map[string]bool // by job id
+	silent  string          // the queue
+}
+
+func (q *pickyQueue) Know(ctx context.Context, queue string, ids ...string) ([]worker.Place, error) {
+	if queue == q.silent {
+		return nil, errors.New("silent")
+	}
+	return q.MemoryQueue.Know(ctx, queue, ids...)
 }
 
 func (q *pickyQueue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
 	failed := make(map[string]error)
 	for _, job := range jobs {
-		if job.ID == q.refused {
+		if q.refused[job.ID] {
 			failed[job.ID] = worker.ErrRefused
 		} else if err := q.MemoryQueue.Enqueue(ctx, job); err != nil {
 			return err
@@ -292,12 +301,13 @@ func (q *pickyQueue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
 
 func TestOneRefusedJobKeepsNoOtherFromBeingSwept(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		q := &pickyQueue{MemoryQueue: workertest.NewQueue()}
+		q := &pickyQueue{MemoryQueue: workertest.NewQueue(), refused: make(map[string]bool)}
 		r := newRig(t, nil, func(c *worker.Config) { c.Queue = q })
+		var refused string
 		for n := range 250 {
 			job := r.write(n)
 			if n == 10 {
-				q.refused = job.ID
+				refused, q.refused[job.ID] = job.ID, true
 			}
 		}
 		r.after(2 * time.Minute)
@@ -305,18 +315,155 @@ func TestOneRefusedJobKeepsNoOtherFromBeingSwept(t *testing.T) {
 		require.ErrorIs(t, err, worker.ErrRefused)
 		assert.Equal(t, 249, n)
 		assert.Equal(t, 249, q.Count(worker.DefaultQueue, worker.PlaceWaiting))
-		assert.Equal(t, worker.StateQueued, r.last(q.refused).State, "it waits for a better time")
+		assert.Equal(t, worker.StateQueued, r.last(refused).State, "it waits for a better time")
+	})
+}
+
+func TestOneSilentQueueKeepsNoOtherFromBeingSwept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		q := &pickyQueue{MemoryQueue: workertest.NewQueue(), silent: "silent"}
+		r := newRig(t, nil, func(c *worker.Config) { c.Queue = q })
+		for n := range 150 {
+			r.write(n, worker.OnQueue("silent"))
+			r.write(n)
+		}
+		r.after(2 * time.Minute)
+		n, err := r.pool.Client().Sweep(t.Context())
+		require.ErrorContains(t, err, `queue "silent"`)
+		assert.Equal(t, 150, n)
+	})
+}
+
+// slowStore takes its time for each row that is read, and cannot read some.
+type slowStore struct {
+	*workertest.MemoryStatusStore
+	takes    time.Duration
+	broken   map[string]bool // by job id
+	readers  atomic.Int32
+	together atomic.Bool // two read at a time
+}
+
+func (s *slowStore) Get(ctx context.Context, id string) (*worker.Status, error) {
+	if s.readers.Add(1) > 1 {
+		s.together.Store(true)
+	}
+	defer s.readers.Add(-1)
+	time.Sleep(s.takes)
+	if s.broken[id] {
+		return nil, errors.New("cannot be read")
+	}
+	return s.MemoryStatusStore.Get(ctx, id)
+}
+
+func TestRowsThatCannotBeReadKeepNoOtherFromBeingSwept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &slowStore{MemoryStatusStore: workertest.NewStatusStore(), broken: make(map[string]bool)}
+		r := newRig(t, nil, func(c *worker.Config) { c.StatusStore = store })
+		r.store = store.MemoryStatusStore
+		for n := range 250 {
+			if job := r.write(n); n == 10 || n == 20 {
+				store.broken[job.ID] = true
+			}
+		}
+		r.after(2 * time.Minute)
+		n, err := r.pool.Client().Sweep(t.Context())
+		require.ErrorContains(t, err, "cannot be read")
+		assert.Equal(t, 248, n)
+	})
+}
+
+// A page that takes long must not cost its sweeper the lock: others would begin anew, and no pass come to its end.
+func TestSlowSweepsComeToTheirEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &slowStore{MemoryStatusStore: workertest.NewStatusStore(), takes: 600 * time.Millisecond}
+		q := &pickyQueue{MemoryQueue: workertest.NewQueue(), refused: make(map[string]bool)}
+		var starts atomic.Int32
+		rigs := make([]*rig, 20)
+		for i := range rigs {
+			rigs[i] = newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil },
+				func(c *worker.Config) { c.StatusStore, c.Queue = store, q })
+			rigs[i].store = store.MemoryStatusStore
+		}
+		r := rigs[0]
+		for n := range 300 {
+			q.refused[r.write(n).ID] = n < 100
+		}
+		for _, r := range rigs {
+			r.start()
+			defer r.stop()
+		}
+		r.after(20 * time.Minute)
+		assert.EqualValues(t, 200, starts.Load())
+		assert.False(t, store.together.Load(), "one sweeps at a time")
+	})
+}
+
+// A job that is requeued, and buried again since the store refuses all that becomes of it, is not taken for a Requeue
+// that was cut short, time and again.
+func TestSweepReopensARoundOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var starts atomic.Int32
+		store := &pickyStore{MemoryStatusStore: workertest.NewStatusStore()}
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return worker.Permanent(errFlaky) },
+			func(c *worker.Config) { c.StatusStore = store })
+		r.store = store.MemoryStatusStore
+		r.start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.quiet()
+		store.refuses.Store(true)
+		require.NoError(t, r.pool.Client().Requeue(t.Context(), job.ID))
+		r.after(time.Hour)
+		assert.LessOrEqual(t, starts.Load(), int32(3), "the first, the requeued, and one that may have been cut short")
+	})
+}
+
+// pickyStore refuses every status of a job that runs or ran, when told so.
+type pickyStore struct {
+	*workertest.MemoryStatusStore
+	refuses atomic.Bool
+}
+
+func (s *pickyStore) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
+	for i := range statuses {
+		if s.refuses.Load() && statuses[i].State != worker.StateQueued {
+			return nil, worker.Permanent(errors.New("bad data"))
+		}
+	}
+	return s.MemoryStatusStore.Save(ctx, statuses...)
+}
+
+func TestPushRecordsTheEndOfWhatTheQueueKnowsAsDead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &strictStore{MemoryStatusStore: workertest.NewStatusStore()}
+		r := newRig(t, noop, func(c *worker.Config) { c.StatusStore, c.SweepInterval = store, -1 })
+		r.store = store.MemoryStatusStore
+		r.start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.after(time.Second)
+		require.Equal(t, worker.PlaceDead, r.queue.Place(worker.DefaultQueue, job.ID))
+		require.Equal(t, running, r.last(job.ID).State)
+		store.lenient.Store(true)
+		require.ErrorAs(t, r.pool.Client().Push(t.Context(), job), new(*worker.FinishedError))
+		assert.Equal(t, worker.StateFailed, r.last(job.ID).State)
+		r.quiet()
+		assert.Equal(t, 1, len(slices.DeleteFunc(r.toldStates(job.ID), func(s worker.State) bool { return s != queued })))
 	})
 }
 
 func TestSweepStopsWhenTheQueueIsAway(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, nil)
-		r.write(1)
+		for n := range 250 {
+			r.write(n)
+		}
 		r.after(2 * time.Minute)
-		r.queue.Fault = func(context.Context, string) error { return errors.New("away") }
+		var calls atomic.Int32
+		r.queue.Fault = func(context.Context, string) error { calls.Add(1); return errors.New("away") }
 		_, err := r.pool.Client().Sweep(t.Context())
 		require.ErrorContains(t, err, "away")
+		assert.EqualValues(t, 1, calls.Load())
 	})
 }
 

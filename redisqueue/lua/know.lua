@@ -22,6 +22,10 @@ end
 local places = {'places'}
 for i = 2, count + 1 do
   local id = ARGV[i]
-  places[i] = place_of(id, jobs, dead, 4)
+  if redis.call('HEXISTS', jobs, id) == 1 then
+    places[i] = place_of(id, jobs, dead, 4) -- a look at every worker
+  else
+    places[i] = 'unknown'
+  end
 end
 return places
