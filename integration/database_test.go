@@ -78,14 +78,14 @@ func (r *rig) countState(state worker.State) int {
 	return r.number(`SELECT count(*) FROM worker_jobs WHERE state = $1`, string(state))
 }
 
-// Redis loses everything, in the middle of 1,000 jobs that wait, 100 that are to be retried and 100 that run. The
-// database knows them all, and every one ends.
+// Redis loses everything, in the middle of 1,000 jobs that wait, 100 that are to be retried and 100 that run, and the
+// worker that begins to sweep them up dies over it. The database knows them all, and every one ends.
 func TestFlushedRedisLosesNoJob(t *testing.T) {
 	const waiting, few = 1000, 100
 	r, _ := newDatabaseRig(t, workerConfig{Concurrency: few})
 	r.checker.lossy = true // what ran may run again
 	w := r.fleet.start()
-	retry := func(int) task { return task{Do: deedFlaky, Millis: 8000} }
+	retry := func(int) task { return task{Do: deedFlaky, Millis: 20_000} }
 	r.enqueue(r.jobs(few, "retrying", retry)...)
 	r.await("jobs to fail", func() bool { return r.countState(worker.StateRetrying) == few })
 	r.enqueue(r.jobs(few, "running", hold)...)
@@ -95,6 +95,9 @@ func TestFlushedRedisLosesNoJob(t *testing.T) {
 
 	require.NoError(t, r.client.Do(context.Background(), r.client.B().Flushall().Build()).Error())
 	w.open()
+	r.fleet.start().open()
+	r.await("swept jobs to end", func() bool { return r.countState(worker.StateSucceeded) > few })
+	w.kill()
 	r.awaitEnded()
 	r.verify()
 	require.Equal(t, waiting+2*few, r.countState(worker.StateSucceeded))
