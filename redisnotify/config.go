@@ -20,7 +20,9 @@ type Config struct {
 	// most 64 of them. Empty means "worker".
 	Namespace string
 	// LogSize is how many events the log of a topic holds. Zero means 64, the most is 4,096. A log keeps the size that
-	// it was begun with until it expires.
+	// it was begun with until it expires. There is no limit in bytes: events are kept whole, in Redis's memory, and who
+	// goes to the log reads all of it. So 64 results of worker.MaxResultSize on one topic are 64 MiB: keep large results
+	// elsewhere, and a reference to them in the result, or the log short.
 	LogSize int
 	// LogTTL is how long a log is kept after its last event, up to a sixteenth less. Zero means 1 hour, the least is
 	// 1 second.

@@ -92,6 +92,24 @@ func TestARestartWithoutDataIsAReset(t *testing.T) {
 	empty.reads("a 1")
 }
 
+// Nothing has happened to a topic without events when a connection breaks.
+func TestABrokenConnectionIsNoResetForAnEmptyTopic(t *testing.T) {
+	s := onReal(t)
+	cfg, _ := quiet()
+	n := s.notifier(cfg)
+	sub := subscribe(t, n, "t", "")
+	sub.reads("caught up")
+	for range 3 {
+		s.ok("CONFIG", "RESETSTAT")
+		s.ok("CLIENT", "KILL", "TYPE", "pubsub")
+		until(t, "the log to be read", func() bool {
+			return strings.Contains(s.text("INFO", "commandstats"), "cmdstat_evalsha:calls=1,")
+		})
+	}
+	notify(t, n, status("t", "a", 1))
+	sub.reads("a 1")
+}
+
 func TestARestartWithDataIsNone(t *testing.T) {
 	s := onReal(t, "--appendonly", "yes", "--appendfsync", "always")
 	cfg, _ := quiet()
@@ -282,6 +300,42 @@ func TestLogsThatCannotBeReadAreToldOnce(t *testing.T) {
 	sub.reads("a 2")
 	require.Equal(t, 1, book.count("cannot be read"))
 	until(t, "it to be told", func() bool { return book.count("can be read again") == 1 })
+}
+
+// hanging is a client whose single commands, once armed, end with their context only.
+type hanging struct {
+	rueidis.Client
+	armed chan struct{} // closed to arm it
+	hangs chan struct{} // closed when the first command hangs
+	once  sync.Once
+}
+
+func (h *hanging) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	select {
+	case <-h.armed:
+		h.once.Do(func() { close(h.hangs) })
+		<-ctx.Done()
+	default:
+	}
+	return h.Client.Do(ctx, command)
+}
+
+// A reading of the log that Close cuts short is no trouble that anybody need know of.
+func TestCloseIsNoTroubleWithLogs(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		cfg, book := quiet()
+		client := &hanging{Client: s.client, armed: make(chan struct{}), hangs: make(chan struct{})}
+		n, err := redisnotify.New(client, cfg)
+		require.NoError(t, err)
+		sub := subscribe(t, n, "t", "")
+		sub.reads("caught up")
+		close(client.armed)
+		s.ok("PUBLISH", n.Channel("t"), `{"position":"2","after":"1","status":{}}`) // sends the reader to the log
+		receive(t, client.hangs)
+		n.Close()
+		sub.closed()
+		require.Zero(t, book.count(""), book.messages)
+	})
 }
 
 func TestNotifyIsRefusedWhenMemoryIsOut(t *testing.T) {

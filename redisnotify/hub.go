@@ -53,10 +53,10 @@ func newHub(client rueidis.Client, cfg Config) *hub {
 
 // close ends all goroutines and waits for them.
 func (h *hub) close() {
+	h.cancel() // first, so that whoever meets errClosed finds the context ended
 	h.life.Lock()
 	h.closed = true
 	h.life.Unlock()
-	h.cancel()
 	h.work.Wait()
 }
 

@@ -67,6 +67,24 @@ func TestLogLivesAfterItsLastEvent(t *testing.T) {
 	require.EqualValues(t, 0, s.number("EXISTS", logKey("t")))
 }
 
+// A log is prolonged by the server's clock: after a failover to one that is behind, positions hardly rise for a while.
+func TestLogLivesAfterItsLastEventAlsoWhenTheClockGoesBack(t *testing.T) {
+	s := onMini(t)
+	n := s.notifier(redisnotify.Config{LogTTL: time.Minute})
+	clock := time.UnixMilli(1_763_930_000_000)
+	s.mini.SetTime(clock)
+	notify(t, n, status("t", "a", 1))
+	clock = clock.Add(-time.Hour)
+	s.mini.SetTime(clock)
+	s.ok("PEXPIRE", logKey("t"), "60000") // what it has left there
+	for i := range 30 {
+		notify(t, n, status("t", "a", i+2))
+		require.Greater(t, s.mini.TTL(logKey("t")), 45*time.Second, i)
+		clock = clock.Add(10 * time.Second)
+		s.mini.SetTime(clock)
+	}
+}
+
 func TestStaleVersionsAreNeitherKeptNorPublished(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server) {
 		n := s.notifier(redisnotify.Config{})

@@ -5,6 +5,10 @@
 // goes back to the log. When the log no longer holds what it missed, because of its size, its age, or because Redis lost
 // its data, it gets a Reset in that place and then all that the log holds.
 //
+// A subscriber that has met no event of its topic yet has no position that the log could lack. While its connection is
+// broken, an empty log looks to it as if nothing had happened: of a topic's first events that are told and lost within
+// that time, with Redis's data or by their age, it hears nothing and gets no Reset.
+//
 // Positions are short texts of digits. Within a topic they rise, also after Redis lost its data.
 //
 // # Channels of the host

@@ -165,7 +165,7 @@ func (r *reader) sync(ctx context.Context) bool {
 			}
 			return r.catchUp(ctx, held)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || r.feed.hub.ctx.Err() != nil {
 			return false
 		}
 		r.feed.hub.readFailed(err)
@@ -213,7 +213,9 @@ func (r *reader) catchUp(ctx context.Context, held []*entry) bool {
 	return r.send(ctx, worker.Event{CaughtUp: true, Position: formatPosition(r.at)})
 }
 
-// place returns where in the log the reader goes on, and false when the log doesn't tell.
+// place returns where in the log the reader goes on, and false when the log doesn't tell. To a reader without a position
+// an empty log says that nothing has happened: what was told and lost while it was away leaves no trace, and a Reset
+// whenever a connection breaks would be worse.
 func (r *reader) place(held []*entry) (from int, ok bool) {
 	if i := slices.IndexFunc(held, func(e *entry) bool { return e.position == r.at }); i >= 0 {
 		return i + 1, true

@@ -76,7 +76,9 @@ func (t *texts) add(s *worker.Status) error {
 	}
 	t.all = all
 	t.end()
-	t.all = append(t.all, envelope(s)...)
+	if opens(s) {
+		t.all = append(t.all, envelope(s)...)
+	}
 	t.end()
 	return nil
 }
@@ -124,7 +126,8 @@ func appendPadded(b []byte, n int64, digits int) []byte {
 	return append(b, text...)
 }
 
-// opens reports whether the status opens a round: its version is of the waiting phase.
+// opens reports whether the status opens a round: its version is of the waiting phase. It brings the job as it is from
+// now on.
 func opens(s *worker.Status) bool { return s.Version>>phaseShift&phaseMask == phaseWaiting }
 
 func flag(up bool) byte {

@@ -13,5 +13,6 @@ var sources embed.FS
 
 var (
 	saveScript = luascript.Load(sources, "save")
+	fillScript = luascript.Load(sources, "fill")
 	getScript  = luascript.Load(sources, "get")
 )

@@ -7,5 +7,5 @@ import (
 )
 
 func TestScriptsDoWhatTheirHeadersSay(t *testing.T) {
-	luatest.Check(t, sources, nil, saveScript, getScript)
+	luatest.Check(t, sources, nil, saveScript, fillScript, getScript)
 }

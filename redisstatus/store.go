@@ -53,59 +53,70 @@ func (s *Store) key(id string) string { return s.config.Namespace + ":status:" +
 // Save implements worker.StatusStore. Statuses of jobs that wait are refused when Redis is out of memory; those of jobs
 // that run or end are taken even then, so that queues drain. A Permanent error says that a status cannot be encoded or
 // is another job's; no other is.
+//
+// Only statuses that open a round carry their job to Redis; rows that have none get it by a second call. A status that
+// was sent again, as its answer got lost on the way, counts as Repeated.
 func (s *Store) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	saved := make([]worker.Saved, 0, len(statuses))
+	a := &answers{saved: make([]worker.Saved, 0, len(statuses))}
 	for len(statuses) > 0 {
 		b, err := s.gather(statuses)
 		if err != nil {
 			return nil, err
 		}
-		if saved, err = s.send(ctx, saved, b, statuses[:b.size]); err != nil {
+		if err := s.send(ctx, b, statuses[:b.size], a); err != nil {
 			return nil, fmt.Errorf("save statuses: %w", err)
 		}
 		statuses = statuses[b.size:]
 	}
-	return saved, nil
+	if err := s.fill(ctx, a.bare); err != nil {
+		return nil, fmt.Errorf("save jobs of statuses: %w", err)
+	}
+	return a.saved, nil
+}
+
+// answers is what the script says about the statuses of a call.
+type answers struct {
+	saved []worker.Saved
+	bare  []*worker.Status // their rows lack the job that they have
 }
 
 // send saves a batch and adds its answers.
-func (s *Store) send(
-	ctx context.Context, saved []worker.Saved, b *batch, statuses []worker.Status,
-) ([]worker.Saved, error) {
-	for _, reply := range saveScript.RepeatEach(ctx, s.client, s.calls(b)) {
-		answers, err := reply.ToArray()
+func (s *Store) send(ctx context.Context, b *batch, statuses []worker.Status, a *answers) error {
+	for _, reply := range saveScript.RepeatEach(ctx, s.client, s.calls(b.keys, b.settings, b.args)) {
+		messages, err := reply.ToArray()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, a := range answers {
+		for _, m := range messages {
 			if len(statuses) == 0 {
-				return nil, errReply
+				return errReply
 			}
-			one, err := answer(a, &statuses[0])
-			if err != nil {
-				return nil, err
+			if err := a.add(m, &statuses[0]); err != nil {
+				return err
 			}
-			saved, statuses = append(saved, one), statuses[1:]
+			statuses = statuses[1:]
 		}
 	}
 	if len(statuses) > 0 {
-		return nil, errReply
+		return errReply
 	}
-	return saved, nil
+	return nil
 }
 
-// calls makes one call of a batch, or on a cluster, where each row has a slot of its own, one for each status.
-func (s *Store) calls(b *batch) []luascript.Call {
+// calls makes one call of all rows, or on a cluster, where each has a slot of its own, one for each. The settings go
+// with each call, the rows share the arguments evenly.
+func (s *Store) calls(keys, settings, args []string) []luascript.Call {
 	if s.client.Mode() != rueidis.ClientModeCluster {
-		return []luascript.Call{{Keys: b.keys, Args: append(b.settings, b.args...)}}
+		return []luascript.Call{{Keys: keys, Args: append(settings, args...)}}
 	}
-	calls := make([]luascript.Call, b.size)
+	calls := make([]luascript.Call, len(keys))
+	each := len(args) / len(keys)
 	for i := range calls {
-		args := make([]string, 0, len(b.settings)+argsPerStatus)
-		args = append(append(args, b.settings...), b.args[i*argsPerStatus:(i+1)*argsPerStatus]...)
-		calls[i] = luascript.Call{Keys: b.keys[i : i+1], Args: args}
+		its := make([]string, 0, len(settings)+each)
+		its = append(append(its, settings...), args[i*each:(i+1)*each]...)
+		calls[i] = luascript.Call{Keys: keys[i : i+1], Args: its}
 	}
 	return calls
 }
@@ -113,27 +124,38 @@ func (s *Store) calls(b *batch) []luascript.Call {
 // errReply is the answer to a reply that a script must not give.
 var errReply = errors.New("unexpected reply")
 
-// answer reads what the script says about one status.
-func answer(a rueidis.RedisMessage, s *worker.Status) (worker.Saved, error) {
-	if _, err := a.AsInt64(); err == nil {
-		return worker.Saved{OK: true}, nil
+// What save.lua adds to its answer for a status that is stored.
+const (
+	storedBefore = 1
+	storedBare   = 2
+)
+
+// add reads what the script says about one status.
+func (a *answers) add(m rueidis.RedisMessage, s *worker.Status) error {
+	if code, err := m.AsInt64(); err == nil {
+		a.saved = append(a.saved, worker.Saved{OK: true, Repeated: code&storedBefore != 0})
+		if code&storedBare != 0 && s.Job != nil {
+			a.bare = append(a.bare, s)
+		}
+		return nil
 	}
-	parts, err := a.AsStrSlice()
+	parts, err := m.AsStrSlice()
 	if err != nil || len(parts) != 2 {
-		return worker.Saved{}, errReply
+		return errReply
 	}
 	switch parts[0] {
 	case "conflict":
-		return worker.Saved{}, worker.Permanent(fmt.Errorf(
+		return worker.Permanent(fmt.Errorf(
 			"status of %q: it is of type %q on queue %q, the stored one of another job: %s", s.JobID, s.Type, s.Queue, parts[1]))
 	case "error":
-		return worker.Saved{}, worker.Permanent(fmt.Errorf("status of %q: %s", s.JobID, parts[1]))
+		return worker.Permanent(fmt.Errorf("status of %q: %s", s.JobID, parts[1]))
 	}
 	saved := worker.Saved{Current: worker.State(parts[0])}
 	if row, err := statusjson.Decode([]byte(parts[1])); err == nil {
 		saved.Row = row
 	}
-	return saved, nil
+	a.saved = append(a.saved, saved)
+	return nil
 }
 
 // Get implements worker.Getter. Status.Job is set until the job has succeeded, if it was saved with one.

@@ -62,10 +62,10 @@ func TestSaveDecidesAsSupersedesDoes(t *testing.T) {
 				st, row := &batch[i], rows[i]
 				switch {
 				case row == nil || st.Version != row.Version && st.Supersedes(row):
-					require.True(t, got.OK, "round %d: %+v over %+v", round, st, row)
+					require.Equal(t, worker.Saved{OK: true}, got, "round %d: %+v over %+v", round, st, row)
 					rows[i] = new(batch[i])
 				case st.Version == row.Version:
-					require.True(t, got.OK, "round %d: %+v over %+v", round, st, row)
+					require.Equal(t, worker.Saved{OK: true, Repeated: true}, got, "round %d: %+v over %+v", round, st, row)
 				default:
 					require.Equal(t, worker.Saved{Current: row.State, Row: row}, got, "round %d: %+v", round, st)
 				}
@@ -250,9 +250,11 @@ func TestJobsCanEndWhenMemoryIsOut(t *testing.T) {
 		status("a", worker.StateRunning, 1, running), status("a", worker.StateRetrying, 1, putBack),
 		status("a", worker.StateFailed, 2, final), status("b", worker.StateSucceeded, 1, final),
 		status("unknown", worker.StateSucceeded, 1, final),
+		withJob(status("foreign", worker.StateRunning, 1, running), `"foreign"`), // its job comes by a call of its own
 	} {
 		require.True(t, save(t, store, st)[0].OK, st.State)
 	}
+	require.Equal(t, `"foreign"`, kept(t, store, "foreign"))
 	_, err = store.Get(context.Background(), "c")
 	require.ErrorIs(t, err, worker.ErrJobNotFound)
 }

@@ -19,7 +19,8 @@ local fresh = tonumber(ttl) * 1000 / 16
 -- Positions are microseconds of the server's clock, moved up where that would not rise. A claimed one that is a year
 -- ahead is garbage.
 local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+local clock = time[1] * 1000000 + time[2]
+local now = clock
 local garbage = now + 31536000000000
 local floor = tonumber(ARGV[2]) or 0
 if floor >= now and floor < garbage then
@@ -27,8 +28,8 @@ if floor >= now and floor < garbage then
 end
 local now_text = string.format('%.0f', now)
 
--- header reads a log's own field: last position, entries ever written, jobs it remembers, entries it can hold, and the
--- position at which it was last given its time to live.
+-- header reads a log's own field: last position, entries ever written, jobs it remembers, entries it can hold, and when
+-- it was last given its time to live, by the server's clock.
 local function header(text)
   if text then
     local last, count, jobs, size, since = string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
@@ -101,9 +102,10 @@ local function append(log, channel, host, first, n, step, known)
   if #messages == 0 then
     return ''
   end
-  local stays = position - tonumber(since) < fresh
+  local age = clock - tonumber(since)
+  local stays = age >= 0 and age < fresh
   if not stays then
-    since = last
+    since = string.format('%.0f', clock)
   end
   local f = #fields
   fields[f + 1], fields[f + 2] = '', last .. ' ' .. count .. ' ' .. jobs .. ' ' .. size .. ' ' .. since

@@ -4,9 +4,10 @@
 -- ARGV[2] how long any other row lives, in ms
 -- ARGV[3] 1 when the statuses are to be taken though memory is out, else 0
 -- ARGV[4…] four for each status: its head, which is 19 digits of version, a space, 15 digits of token, a space, the state,
---   a space and its job's queue and type; 1 if it opens a round, else 0; the status; the encoded job or ''
--- Returns for each status 1 when it is stored, else {state, row} of what is, {'conflict', head of the row} when the row is
---   another job's, or {'error', text} when the key is of another type.
+--   a space and its job's queue and type; 1 if it opens a round, else 0; the status; the encoded job, or '' to leave it
+-- Returns for each status a number when it is stored: 0, and 1 more if it was before, and 2 more if its row lacks the
+--   encoded job. Else {state, row} of what is, {'conflict', head of the row} when the row is another job's, or
+--   {'error', text} when the key is of another type.
 local finished_ttl = ARGV[1]
 local unfinished_ttl = ARGV[2]
 
@@ -51,6 +52,12 @@ local function store(row, new, head, status, job)
   redis.call('PEXPIRE', row, final[new.state] and finished_ttl or unfinished_ttl)
 end
 
+-- stored is the answer for a status that the row holds.
+local function stored(row, state, before)
+  local lacks = state ~= 'succeeded' and redis.call('HEXISTS', row, 'job') == 0
+  return (before and 1 or 0) + (lacks and 2 or 0)
+end
+
 local answers = {}
 for i = 1, #KEYS do
   local row = KEYS[i]
@@ -62,12 +69,12 @@ for i = 1, #KEYS do
   if held and held.err then
     answers[i] = {'error', held.err}
   elseif old and old.version == new.version then
-    answers[i] = old.job == new.job and 1 or {'conflict', held}
+    answers[i] = old.job == new.job and stored(row, old.state, true) or {'conflict', held}
   elseif old and not supersedes(new, ARGV[at + 1] == '1', old) then
     answers[i] = {old.state or '', redis.call('HGET', row, 'status') or ''}
   else
     store(row, new, head, ARGV[at + 2], ARGV[at + 3])
-    answers[i] = 1
+    answers[i] = stored(row, new.state, false)
   end
 end
 return answers
