@@ -136,7 +136,7 @@ func (p *Pool) saved(items []saveItem, statuses []Status, saved []Saved) {
 		if ok {
 			tell = append(tell, statuses[i])
 		} else if row := saved[i].Row; row != nil {
-			it.a.session.sawToken(row.Token())
+			it.a.session.sawToken(row.Token(), it.a.job.Token)
 		}
 		switch {
 		case it.kind == saveOutcome:

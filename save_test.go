@@ -293,3 +293,27 @@ func TestAPlainNotifierHearsNothingOfResets(t *testing.T) {
 		assert.Equal(t, []worker.State{worker.StateQueued}, told)
 	})
 }
+
+// A row with a token that no clock could have given costs its own job, and no other: theirs go on being counted from
+// the queue's own.
+func TestARowFromTheFutureHarmsNoOtherJob(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var tokens []int64
+		r := newRig(t, func(_ context.Context, job *worker.Job, _ ping) error {
+			tokens = append(tokens, job.Token)
+			return nil
+		}, func(c *worker.Config) { c.Concurrency = 1 })
+		edited := r.enqueue(1)
+		row := *r.last(edited.ID)
+		row.State, row.Version = worker.StateRunning, 1<<62|1<<12
+		r.save(row)
+		r.start()
+		r.after(5 * time.Second)
+		job := r.enqueue(2)
+		r.after(5 * time.Second)
+		r.stop()
+		assert.Equal(t, succeeded, r.last(job.ID).State)
+		require.Len(t, tokens, 1)
+		assert.Less(t, tokens[0], int64(1000))
+	})
+}

@@ -248,7 +248,7 @@ func (p *pass) missing(ctx context.Context, id string) (*Status, error) {
 		return nil, fmt.Errorf("read status: %w", err)
 	case row.State.Final():
 		return nil, nil
-	case row.Job == nil:
+	case row.Job == nil || row.Job.ID != id: // or another's, which would run in its place
 		p.jobless++
 		return nil, nil
 	}

@@ -186,6 +186,23 @@ func TestSweepDoesNotRunWhatHasJustEnded(t *testing.T) {
 	})
 }
 
+// A row that was copied by hand, with the job of another in it, runs neither.
+func TestSweepDoesNotRunAnothersJob(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var starts atomic.Int32
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil }).start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.quiet()
+		copied := r.store.History(job.ID)[0]
+		copied.JobID = "copy"
+		r.save(copied)
+		r.after(10 * time.Minute)
+		assert.EqualValues(t, 1, starts.Load())
+		assert.Equal(t, worker.PlaceUnknown, r.queue.Place(worker.DefaultQueue, "copy"))
+	})
+}
+
 func TestSweepFinishesARequeueThatWasCutShort(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var fails atomic.Bool

@@ -9,6 +9,9 @@
 // broken, an empty log looks to it as if nothing had happened: of a topic's first events that are told and lost within
 // that time, with Redis's data or by their age, it hears nothing and gets no Reset.
 //
+// Applications that share a server need a Namespace each, also when they use different databases of it: channels have
+// no database.
+//
 // Positions are short texts of digits. Within a topic they rise, also after Redis lost its data.
 //
 // # Channels of the host

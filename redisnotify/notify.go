@@ -101,7 +101,12 @@ func (b *batch) add(s *worker.Status) error {
 	t.version = len(b.text)
 	var message []byte
 	if b.hub.config.Message != nil {
-		if message = b.hub.config.Message(*s); len(message) > 0 {
+		var err error
+		if message, err = b.message(s); err != nil {
+			b.text = b.text[:t.begin]
+			return err
+		}
+		if len(message) > 0 {
 			b.text = append(appendDigest(append(b.text, `"digest":"`...), message), `",`...)
 		}
 	}
@@ -113,6 +118,16 @@ func (b *batch) add(s *worker.Status) error {
 	b.text = append(text, '}')
 	b.put(s.Topic, t, message)
 	return nil
+}
+
+// message asks the host for its bytes. A panic there costs the status at hand, and no other.
+func (b *batch) message(s *worker.Status) (message []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("status of job %q: Message panicked: %v", s.JobID, p)
+		}
+	}()
+	return b.hub.config.Message(*s), nil
 }
 
 // addReset adds an event of no job.

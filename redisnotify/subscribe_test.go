@@ -238,6 +238,22 @@ func TestReadersNeedNoMessageOfTheirOwn(t *testing.T) {
 	})
 }
 
+func TestAMessageThatPanicsCostsNoOtherStatus(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		cfg := host()
+		cfg.Message = func(st worker.Status) []byte {
+			if st.JobID == "bad" {
+				panic("message")
+			}
+			return []byte(st.JobID)
+		}
+		n := s.notifier(cfg)
+		err := n.Notify(context.Background(), status("t", "a", 1), status("t", "bad", 1), status("t", "c", 1))
+		require.ErrorContains(t, err, `job "bad": Message panicked: message`)
+		subscribe(t, n, "t", "").reads("a 1", "c 1", "caught up")
+	})
+}
+
 func TestAnEmptyMessageIsNotPublished(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server) {
 		cfg := host()

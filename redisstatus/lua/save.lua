@@ -19,9 +19,12 @@ end
 local final = {succeeded = true, failed = true, canceled = true}
 local no_token = string.rep('0', 15)
 
+-- parse reads a head. What isn't one, since somebody else wrote it, is nil.
 local function parse(head)
-  local state, job = string.match(head, '^(%a+) (.*)$', 37)
-  return {version = string.sub(head, 1, 19), token = string.sub(head, 21, 35), state = state, job = job}
+  local version, token, state, job = string.match(head, '^(%d+) (%d+) (%a+) (.*)$')
+  if version and #version == 19 and #token == 15 then
+    return {version = version, token = token, state = state, job = job}
+  end
 end
 
 local function supersedes(new, opens, row)
@@ -65,13 +68,13 @@ for i = 1, #KEYS do
   local head = ARGV[at]
   local held = redis.pcall('HGET', row, 'head')
   local new = parse(head)
-  local old = held and not held.err and parse(held)
+  local old = held and not held.err and parse(held) -- garbage is replaced as if there were no row
   if held and held.err then
     answers[i] = {'error', held.err}
   elseif old and old.version == new.version then
     answers[i] = old.job == new.job and stored(row, old.state, true) or {'conflict', held}
   elseif old and not supersedes(new, ARGV[at + 1] == '1', old) then
-    answers[i] = {old.state or '', redis.call('HGET', row, 'status') or ''}
+    answers[i] = {old.state, redis.call('HGET', row, 'status') or ''}
   else
     store(row, new, head, ARGV[at + 2], ARGV[at + 3])
     answers[i] = stored(row, new.state, false)
