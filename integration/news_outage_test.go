@@ -19,13 +19,15 @@ import (
 	"github.com/real-staging-ai/go-worker/workertest"
 )
 
-// redisNews makes a Notifier on a server.
-func redisNews(t testing.TB, server *redistest.Redis) news {
+// redisNews makes a Notifier on a server whose logs hold logSize events, zero for as many as the package has it.
+func redisNews(t testing.TB, server *redistest.Redis, logSize int) news {
 	t.Helper()
 	client, err := endpoint{Addrs: []string{server.Addr()}}.connect()
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	n, err := redisnotify.New(client, redisnotify.Config{Timeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
+	n, err := redisnotify.New(client, redisnotify.Config{
+		LogSize: logSize, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+	})
 	require.NoError(t, err)
 	t.Cleanup(n.Close)
 	return news{notifier: n, subscriber: n}
@@ -43,7 +45,7 @@ func TestNewsOutage(t *testing.T) {
 	} {
 		t.Run(outage.name, func(t *testing.T) {
 			server := redistest.Server(t)
-			n := redisNews(t, server)
+			n := redisNews(t, server, 0)
 			r := newNewsRig(t, n)
 			const viewers = 5
 			var jobs []*worker.Job

@@ -26,13 +26,14 @@ type news struct {
 	subscriber worker.Subscriber
 }
 
-// overNews runs a test over each pair of Notifier and Subscriber that streams are to work with.
-func overNews(t *testing.T, test func(t *testing.T, n news)) {
+// overNews runs a test over each pair of Notifier and Subscriber that streams are to work with. The logs hold at least
+// logSize events.
+func overNews(t *testing.T, logSize int, test func(t *testing.T, n news)) {
 	t.Run("memory", func(t *testing.T) {
 		recorder := workertest.NewNotifier()
 		test(t, news{notifier: recorder, subscriber: recorder})
 	})
-	t.Run("redis", func(t *testing.T) { test(t, redisNews(t, redistest.Server(t))) })
+	t.Run("redis", func(t *testing.T) { test(t, redisNews(t, redistest.Server(t), logSize)) })
 }
 
 // stand serves a handler on a port of its own.

@@ -54,7 +54,7 @@ func rowOf(store worker.Getter) func(context.Context, string) ([]worker.Status, 
 
 // Whoever enqueues first and opens the stream afterwards sees connected, running and the final state, every time.
 func TestSSEEnqueueFirst(t *testing.T) {
-	overNews(t, func(t *testing.T, n news) {
+	overNews(t, 0, func(t *testing.T, n news) {
 		client, store := poolWithNews(t, n)
 		server, _ := stand(t, n.subscriber, sse.Config{
 			Snapshot: rowOf(store), EndAfterFinal: true,

@@ -32,7 +32,7 @@ func BenchmarkSSEViewers(b *testing.B) {
 	if n, err := strconv.Atoi(os.Getenv("SSE_VIEWERS")); err == nil {
 		viewers = n
 	}
-	b.Run("redis/one topic", func(b *testing.B) { benchViewers(b, redisNews(b, redistest.Server(b)), viewers, 1) })
+	b.Run("redis/one topic", func(b *testing.B) { benchViewers(b, redisNews(b, redistest.Server(b), 0), viewers, 1) })
 	recorder := workertest.NewNotifier()
 	inMemory := news{notifier: recorder, subscriber: recorder}
 	b.Run("memory/one topic", func(b *testing.B) { benchViewers(b, inMemory, viewers, 1) })

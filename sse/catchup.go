@@ -157,10 +157,10 @@ func (s *stream) compose(topic int, rows []worker.Status, past []item, gap bool)
 		tell := stories[st.JobID]
 		switch {
 		case tell == nil:
-			if !s.early(st, nil) {
+			if !s.early(topic, st, nil, nil) {
 				items = append(items, row)
 			}
-		case s.early(st, tell.newest):
+		case s.early(topic, st, tell.newest, nil):
 			tell.shorten()
 		case tell.whole:
 			later = append(later, row)
@@ -217,20 +217,28 @@ func (s *stream) addRows(missed []item) ([]item, error) {
 		if told[i] || s.places[i].position == "" || s.handler.snapshots == nil {
 			continue
 		}
-		rows, _, err := s.snapshot(i)
+		rows, owed, err := s.snapshot(i)
 		if err != nil {
 			return nil, err
 		}
-		missed = append(missed, snapshotItems(i, s.settled(rows))...)
+		p := &s.places[i]
+		p.owed, p.check = p.owed || owed, p.check || owed
+		missed = append(missed, snapshotItems(i, s.settled(i, rows))...)
 	}
 	return missed, nil
 }
 
-// nothingNew reports whether a viewer who has seen the end of all jobs would see nothing but that again.
-func nothingNew(missed []item) bool {
+// nothingNew reports whether a viewer who has seen the end of all jobs would see nothing but that again. While it is owed a
+// snapshot nobody can say so.
+func (s *stream) nothingNew(missed []item) bool {
+	for i := range s.places {
+		if s.places[i].owed {
+			return false
+		}
+	}
 	for _, it := range missed {
-		fromLog := it.event.Position != "" && it.event.Status != nil
-		if it.event.Plain != nil || fromLog {
+		st, fromLog := it.event.Status, it.event.Position != ""
+		if it.event.Plain != nil || st != nil && (fromLog || !st.State.Final()) {
 			return false
 		}
 	}

@@ -22,7 +22,10 @@ type Config struct {
 	// Snapshot returns the last status of each of the topic's jobs: of the unfinished, and of those finished ones that
 	// a viewer should see. One call serves all viewers that the topic has on this Handler, so the answer must depend on
 	// the topic alone; ctx carries the values of one of their requests. The store must be at least as new as what
-	// viewers were told: not a replica that lags. Nil: there are none, and what the notifier lost stays lost.
+	// viewers were told: not a replica that lags. It is called when viewers come; at each Heartbeat while a topic has
+	// unfinished jobs, or none that are known; and at every fourth when all are final, since the news of a next one may
+	// be lost, too. It must heed ctx: one that doesn't leaves a goroutine behind for every topic it hangs on. Nil: there
+	// are no snapshots, and what the notifier lost stays lost.
 	Snapshot func(ctx context.Context, topic string) ([]worker.Status, error)
 	// SnapshotTimeout bounds a call of Snapshot. Zero means 5 seconds.
 	SnapshotTimeout time.Duration
@@ -49,7 +52,8 @@ type Config struct {
 	// WriteTimeout is how long one event may take to be written before the stream ends. Zero means 10 seconds.
 	WriteTimeout time.Duration
 
-	// MaxTopics is how many topics a stream may have. Zero means 16.
+	// MaxTopics is how many topics a stream may have. Zero means 16, the most is 100: ids hold as many positions of up to
+	// 25 characters. Viewers cannot resume where a Subscriber's positions are too long for them.
 	MaxTopics int
 	// MaxStreams is how many streams may be open at once; more are refused with 503. Zero means 10,000.
 	MaxStreams int
@@ -74,6 +78,9 @@ const (
 	defaultMaxStreams      = 10_000
 	defaultBacklog         = 256
 )
+
+// maxTopics is how many topics' positions fit into an id of maxIDSize, with those of package redisnotify well within.
+const maxTopics = 100
 
 // Public is an Authorize that lets everybody see every topic.
 func Public(*http.Request, string) error { return nil }
@@ -140,6 +147,9 @@ func (c Config) problems() (problems []error) {
 		if *n.value < 1 {
 			problems = append(problems, fmt.Errorf("%s is %d: the least is 1", n.name, *n.value))
 		}
+	}
+	if c.MaxTopics > maxTopics {
+		problems = append(problems, fmt.Errorf("MaxTopics is %d: the most is %d", c.MaxTopics, maxTopics))
 	}
 	return problems
 }

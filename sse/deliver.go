@@ -48,7 +48,7 @@ func (s *stream) show(it item, last bool) error {
 	case e.CaughtUp, e.Status != nil && !s.jobs.record(it.topic, e.Status):
 		return nil
 	case e.Status != nil:
-		s.arrived(e.Status)
+		p.arrived(e.Status)
 	}
 	m, ok := s.config.Encode(e)
 	if !ok || e.Status != nil && s.jobs.repeats(e.Status.JobID, m) {
@@ -83,7 +83,7 @@ func (s *stream) endIfFinal() error {
 }
 
 func (s *stream) over() bool {
-	return s.config.EndAfterFinal && s.jobs.finished() && len(s.awaited) == 0
+	return s.config.EndAfterFinal && s.jobs.finished() && !s.awaits()
 }
 
 // id says where the viewer is; topics that it is owed a snapshot of are not in it. With the last of a batch it may say

@@ -28,11 +28,13 @@
 // viewer that comes back with Last-Event-ID, as browsers do by themselves, goes on where it was. When the log has lost
 // that place it is given a snapshot; without Config.Snapshot, what the log holds from its beginning.
 //
-// On one stream the statuses of a job never go back. While any job of a stream is unfinished, or none is known yet,
-// the snapshot is read again at each heartbeat, so that a viewer reaches the final state even when a notification was
-// lost. A row that is ahead of the log by a moment is kept back for a second, since what led to it is about to be
-// announced. A viewer that reads slowly skips statuses that newer ones of the same job have replaced, and is sent away to
-// resume when even that is too much. Viewers that reconnect may see a job's last status again.
+// On one stream the statuses of a job never go back. While any job of a topic is unfinished, or none is known yet, the
+// topic's snapshot is read again at each heartbeat, so that a viewer reaches the final state even when a notification was
+// lost. When all are final it is read at every fourth, for a job that was requeued or is new and whose news were lost:
+// by default within about a minute. A row that is ahead of the log by a moment is kept back for a second, since what
+// led to it is about to be announced. A viewer that reads slowly skips statuses that newer ones of the same job have
+// replaced, and is sent away to resume when even that is too much. Viewers that reconnect may see a job's last status
+// again.
 //
 // # Authorisation
 //

@@ -22,41 +22,53 @@ type awaited struct {
 	since   time.Time
 }
 
-// early reports whether a row is to be kept back from a viewer who has been shown last of the job, nil for nothing.
-func (s *stream) early(row, last *worker.Status) bool {
-	if !newer(row, last) || time.Since(row.At) >= youngRow {
-		return false
-	}
-	now := time.Now()
-	a, waiting := s.awaited[row.JobID]
+// early reports whether a row of a topic is to be kept back from a viewer who has been shown last of the job, nil for
+// nothing. Before has the rows that were kept back of the topic's snapshot before.
+func (s *stream) early(topic int, row, last *worker.Status, before map[string]awaited) bool {
+	now, p := time.Now(), &s.places[topic]
+	a, waited := before[row.JobID]
 	switch {
-	case !waiting:
-		if s.awaited == nil {
-			s.awaited = make(map[string]awaited, 1)
-		}
-		s.awaited[row.JobID] = awaited{version: row.Version, since: now}
-	case now.Sub(a.since) >= announceLag:
-		delete(s.awaited, row.JobID)
+	case !newer(row, last), now.Sub(row.At) >= youngRow, waited && now.Sub(a.since) >= announceLag:
 		return false
+	case !waited:
+		a = awaited{version: row.Version, since: now}
 	}
+	if p.awaited == nil {
+		p.awaited = make(map[string]awaited, 1)
+	}
+	p.awaited[row.JobID] = a
 	s.soon = true
 	return true
 }
 
 // arrived notes that the viewer is shown st.
-func (s *stream) arrived(st *worker.Status) {
-	if a, ok := s.awaited[st.JobID]; ok && st.Version >= a.version {
-		delete(s.awaited, st.JobID)
+func (p *place) arrived(st *worker.Status) {
+	if a, ok := p.awaited[st.JobID]; ok && st.Version >= a.version {
+		delete(p.awaited, st.JobID)
 	}
 }
 
-// settled returns the rows of a snapshot that may be shown now.
-func (s *stream) settled(rows []worker.Status) []worker.Status {
+// settled returns the rows of a topic's snapshot that may be shown now. Rows that were kept back and are not in it, as
+// they were deleted or are not for viewers any more, are awaited no longer.
+func (s *stream) settled(topic int, rows []worker.Status) []worker.Status {
+	p := &s.places[topic]
+	before := p.awaited
+	p.awaited = nil
 	kept := rows[:0:0]
 	for i := range rows {
-		if !s.early(&rows[i], s.jobs.last(rows[i].JobID)) {
+		if !s.early(topic, &rows[i], s.jobs.last(rows[i].JobID), before) {
 			kept = append(kept, rows[i])
 		}
 	}
 	return kept
+}
+
+// awaits reports whether rows are kept back.
+func (s *stream) awaits() bool {
+	for i := range s.places {
+		if len(s.places[i].awaited) > 0 {
+			return true
+		}
+	}
+	return false
 }

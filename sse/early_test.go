@@ -100,3 +100,21 @@ func TestRowOfANewRound(t *testing.T) {
 		}
 	})
 }
+
+// A row that was kept back and is then gone, as it was deleted or nobody is to see it any more, holds up no end.
+func TestRowThatWentAwayWhileItWasKeptBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{}
+		s := open(t, sse.Config{Encode: brief, EndAfterFinal: true, Snapshot: rows.read})
+		old := on("user:1", status("old", 1, final, 0))
+		rows.set(append(old, on("user:1", young(status("a", 1, running, 1))...)...)...)
+		v := s.view("topic=user:1", "")
+		v.readsNow("old 1.3.0")
+		synctest.Wait()
+		rows.set(old...)
+		begun := time.Now()
+		v.ends()
+		assert.LessOrEqual(t, time.Since(begun), 2*time.Second)
+		finished(t, s, "topic=user:1", v.id)
+	})
+}

@@ -57,6 +57,30 @@ func TestFinishedJobThatTheLogHasForgotten(t *testing.T) {
 	})
 }
 
+// Whoever comes back after the end is not told that all is over while nobody can say so, nor when it isn't.
+func TestNoEndIsToldWhileASnapshotIsOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{}
+		rows.set(status("a", 1, final, 0))
+		s := open(t, sse.Config{Encode: brief, EndAfterFinal: true, Snapshot: rows.read})
+		s.tell(life("a")...)
+		v := s.view("topic=job:a", "")
+		v.readsNow(texts(life("a")...)...)
+		v.ends()
+		finished(t, s, "topic=job:a", v.id)
+
+		rows.set(status("a", 2, waiting, 0)) // requeued, and nobody was told
+		rows.fails = 1
+		v = s.view("topic=job:a", v.id)
+		v.reads("a 2.0.0")
+
+		lost := open(t, sse.Config{Encode: brief, EndAfterFinal: true, Snapshot: rows.read}) // the log
+		rows.fails = 1
+		v = lost.view("topic=job:a", v.id)
+		v.reads("a 2.0.0")
+	})
+}
+
 func TestViewerWhoWasAwayAtTheEndSeesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rows := &table{}

@@ -97,9 +97,91 @@ func TestHeartbeatFindsWhatTheNotifierLost(t *testing.T) {
 		s.tell(all[1]) // too late: it has been overtaken
 		rows.set(all[3])
 		v.reads(text(all[3]))
-		reads := rows.count()
-		v.idle(time.Minute)
-		assert.Equal(t, reads, rows.count(), "all is over: nothing to look for")
+	})
+}
+
+// Jobs that begin where all were over, a requeued and a new one, are found as well, if later: by a minute.
+func TestHeartbeatFindsWhatBeganUnheard(t *testing.T) {
+	failed := status("a", 1, final, 0)
+	failed.State = worker.StateFailed
+	for name, c := range map[string]struct{ last, next worker.Status }{
+		"requeued": {last: failed, next: status("a", 3, final, 0)},
+		"new":      {last: status("a", 1, final, 0), next: status("b", 1, final, 0)},
+	} {
+		for _, topic := range []string{"job:a", "user:1"} {
+			t.Run(name+" on "+topic, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					rows := &table{}
+					s := open(t, sse.Config{Encode: brief, Snapshot: rows.read})
+					last := on(topic, status("a", 0, waiting, 0), c.last)
+					s.tell(last...)
+					rows.set(last[1])
+					v := s.view("topic="+topic, "")
+					v.reads(texts(last...)...)
+					v.idle(5 * time.Minute)
+					synctest.Wait() // a reading of this moment has ended
+					begun := time.Now()
+					rows.set(on(topic, c.last, c.next)...)
+					v.reads(text(c.next))
+					assert.LessOrEqual(t, time.Since(begun), time.Minute)
+				})
+			})
+		}
+	}
+}
+
+// Of several topics those with unfinished jobs are looked at in their rhythm, and the others in theirs, also where a
+// stream ends with its jobs.
+func TestFinishedTopicsAreLookedAtSeldom(t *testing.T) {
+	for _, end := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			reads := map[string][]time.Time{}
+			s := open(t, sse.Config{Encode: brief, EndAfterFinal: end,
+				Snapshot: func(_ context.Context, topic string) ([]worker.Status, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					reads[topic] = append(reads[topic], time.Now())
+					return nil, nil
+				}})
+			s.tell(life("a")...)
+			s.tell(life("b")[:2]...)
+			v := s.view("topic=job:a&topic=job:b&topic=job:c", "")
+			v.reads(append(texts(life("a")...), texts(life("b")[:2]...)...)...)
+			begun := time.Now()
+			const beats = 40
+			v.idle(beats * 15 * time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			assert.GreaterOrEqual(t, len(reads["job:a"]), beats/4-1)
+			for i, at := range reads["job:a"] {
+				assert.LessOrEqual(t, at.Sub(begun), time.Minute, "reading %d", i)
+				assert.GreaterOrEqual(t, at.Sub(begun), 45*time.Second, "reading %d", i)
+				begun = at
+			}
+			assert.GreaterOrEqual(t, len(reads["job:b"]), beats, "unfinished")
+			assert.GreaterOrEqual(t, len(reads["job:c"]), beats, "it has no jobs that are known")
+		})
+	}
+}
+
+func TestViewersOfAFinishedTopicShareSnapshots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{}
+		s := open(t, sse.Config{Encode: brief, Snapshot: rows.read})
+		s.tell(life("a")...)
+		var readers sync.WaitGroup
+		const viewers, minutes = 100, 10
+		for range viewers {
+			v := s.view("topic=job:a", "")
+			readers.Go(func() {
+				v.reads(texts(life("a")...)...)
+				v.idle(minutes * time.Minute)
+			})
+		}
+		readers.Wait()
+		assert.LessOrEqual(t, rows.count(), minutes*8+8, "at most two a heartbeat for all of them")
+		assert.GreaterOrEqual(t, rows.count(), minutes)
 	})
 }
 

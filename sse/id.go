@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// maxIDSize bounds the ids that streams send, and those that they take back. It leaves room for the positions of as
-// many topics as anybody streams at once.
+// maxIDSize bounds the ids that streams send, and those that they take back. It leaves room for positions of up to 25
+// characters in maxTopics topics.
 const maxIDSize = 4 << 10
 
 // finishedMark ends the id of a stream that ended since all its jobs were final.

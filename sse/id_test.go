@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -36,6 +37,24 @@ func TestIDsAreBounded(t *testing.T) {
 	assert.Empty(t, formatID([]string{"a"}, []string{long}, false))
 	positions, _ := parseID(topicKey("a")+":"+long, []string{"a"})
 	assert.Equal(t, []string{""}, positions)
+}
+
+// A viewer of as many topics as a stream may have comes back to its place in all of them, and to their end.
+func TestIDsOfAsManyTopicsAsMayBeFit(t *testing.T) {
+	var topics, positions []string
+	for i := 0; len(topics) < maxTopics; i++ {
+		topic := fmt.Sprint("job:", i)
+		if len(topicKey(topic)) < 13 { // not the longest
+			continue
+		}
+		topics = append(topics, topic)
+		positions = append(positions, strings.Repeat("9", 25))
+	}
+	for _, finished := range []bool{false, true} {
+		got, ended := parseID(formatID(topics, positions, finished), topics)
+		assert.Equal(t, positions, got)
+		assert.Equal(t, finished, ended)
+	}
 }
 
 func FuzzLastEventID(f *testing.F) {

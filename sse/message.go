@@ -24,11 +24,16 @@ type Message struct {
 func (m Message) isZero() bool { return m.Event == "" && len(m.Data) == 0 }
 
 // DefaultEncode names statuses "status" and sends them as JSON, and sends the bytes that other programs published as they
-// are, without a name.
+// are, without a name. A status that has no JSON, since somebody edited its row, is sent without its progress and result.
 func DefaultEncode(e worker.Event) (Message, bool) {
 	switch {
 	case e.Status != nil:
 		data, err := json.Marshal(e.Status)
+		if err != nil {
+			plain := *e.Status
+			plain.Progress, plain.Result = 0, nil
+			data, err = json.Marshal(&plain)
+		}
 		return Message{Event: "status", Data: data}, err == nil
 	case e.Plain != nil:
 		return Message{Data: e.Plain}, true

@@ -2,11 +2,14 @@ package sse
 
 import (
 	"bytes"
+	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"github.com/real-staging-ai/go-worker"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -90,4 +93,13 @@ func FuzzMessage(f *testing.F) {
 			require.False(t, finished)
 		}
 	})
+}
+
+func TestStatusWithoutJSONIsSentAllTheSame(t *testing.T) {
+	for _, odd := range []worker.Status{{Progress: math.NaN()}, {Result: json.RawMessage("{")}} {
+		odd.JobID, odd.State = "a", worker.StateSucceeded
+		m, ok := DefaultEncode(worker.Event{Status: &odd})
+		require.True(t, ok)
+		require.Contains(t, string(m.Data), `"state":"succeeded"`)
+	}
 }

@@ -28,6 +28,10 @@ func TestNewHandlerReportsAllProblems(t *testing.T) {
 	}
 	_, err = sse.NewHandler(nil, sse.Config{})
 	assert.ErrorContains(t, err, "subscriber is nil")
+	_, err = sse.NewHandler(workertest.NewNotifier(), sse.Config{MaxTopics: 101})
+	require.EqualError(t, err, "new SSE handler: MaxTopics is 101: the most is 100")
+	_, err = sse.NewHandler(workertest.NewNotifier(), sse.Config{MaxTopics: 100})
+	require.NoError(t, err)
 	_, err = sse.NewHandler(workertest.NewNotifier(), sse.Config{})
 	assert.NoError(t, err)
 }

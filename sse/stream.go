@@ -32,8 +32,8 @@ type stream struct {
 	told     string // the id that was written last
 	ends     time.Time
 
-	awaited map[string]awaited // by job
-	soon    bool               // rows are kept back, to be looked at again soon
+	soon   bool      // rows are kept back, to be looked at again soon
+	looked time.Time // when topics whose jobs are all final were looked at last
 
 	reading *reading // of a snapshot, under way; nil if there is none
 	readFor int      // the topic of reading
@@ -48,14 +48,17 @@ type place struct {
 	owed bool
 	// check says that a snapshot is to be read.
 	check bool
+	// awaited has the rows, by job, that are kept back of the snapshot that was read last.
+	awaited map[string]awaited
 }
 
 func newStream(h *Handler, out *response, r *http.Request, topics []string) *stream {
+	now := time.Now()
 	s := &stream{
 		handler: h, config: &h.config, request: r, out: out,
 		topics: topics, places: make([]place, len(topics)),
 		jobs: newJobs(len(topics)), inbox: newInbox(h.config.Backlog),
-		ends: time.Now().Add(vary(h.config.MaxAge, 0.8, 1)),
+		ends: now.Add(vary(h.config.MaxAge, 0.8, 1)), looked: now,
 	}
 	s.ctx, s.cancel = context.WithCancel(r.Context())
 	if h.snapshots != nil {
@@ -153,7 +156,7 @@ func (s *stream) serveUntilFinal() error {
 		return err
 	case err != nil:
 		return &refusal{code: http.StatusServiceUnavailable, err: err}
-	case s.finished && nothingNew(missed):
+	case s.finished && s.nothingNew(missed):
 		s.out.w.Header().Set("Cache-Control", "no-store")
 		s.out.w.WriteHeader(http.StatusNoContent)
 		return nil
@@ -230,21 +233,34 @@ func (s *stream) untilBeat() time.Duration {
 	return min(beat, max(time.Until(s.ends), 0))
 }
 
-// beat sends a heartbeat, and looks whether unfinished jobs have gone on unheard.
+// beat sends a heartbeat, and looks whether jobs have gone on unheard.
 func (s *stream) beat() error {
 	if !time.Now().Before(s.ends) {
 		return errEnded
 	}
 	if s.handler.snapshots != nil {
-		for i := range s.places {
-			p := &s.places[i]
-			p.check = p.check || p.owed || !s.jobs.topics[i].finished() || len(s.awaited) > 0
-		}
+		s.look()
 	}
 	if !s.config.HeartbeatMessage.isZero() {
 		return s.send(s.config.HeartbeatMessage, s.id(true), false)
 	}
 	return s.out.write([]byte(":\n\n"), false)
+}
+
+// quietBeats is how many heartbeats' time passes before topics whose jobs are all final are looked at again: one that
+// was requeued, or is new there, may have begun unheard. As each heartbeat comes a little early, the fourth does it.
+const quietBeats = 3
+
+// look notes which snapshots are to be read at a heartbeat.
+func (s *stream) look() {
+	all := time.Since(s.looked) >= quietBeats*s.config.Heartbeat
+	if all {
+		s.looked = time.Now()
+	}
+	for i := range s.places {
+		p := &s.places[i]
+		p.check = p.check || all || p.owed || !s.jobs.topics[i].finished() || len(p.awaited) > 0
+	}
 }
 
 // read asks for a snapshot that is wanted, one at a time.
@@ -282,7 +298,7 @@ func (s *stream) deliverSnapshot() error {
 	r, i := s.reading, s.readFor
 	s.reading = nil
 	if r.err == nil { // a failure is logged there, and it is asked for again
-		if err := s.deliver(snapshotItems(i, s.settled(r.rows))); err != nil {
+		if err := s.deliver(snapshotItems(i, s.settled(i, r.rows))); err != nil {
 			return err
 		}
 		p := &s.places[i]
