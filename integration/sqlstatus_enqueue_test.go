@@ -172,35 +172,73 @@ func TestSQLStatusChecksJobsBeforeItWrites(t *testing.T) {
 	})
 }
 
-// pruningTx deletes all rows after each write: another process prunes at the worst moments.
-type pruningTx struct {
+// meddlingTx calls before[n] before query n: other processes act at the worst moments.
+type meddlingTx struct {
 	*sql.Tx
-	r     *sqlRig
-	times int
+	before []func()
 }
 
-func (p *pruningTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if p.times > 0 && strings.HasPrefix(query, "SELECT") {
-		p.times--
-		if _, err := p.ExecContext(ctx, "DELETE FROM "+p.r.table()); err != nil {
-			return nil, err
-		}
+func (m *meddlingTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if len(m.before) > 0 {
+		m.before[0]()
+		m.before = m.before[1:]
 	}
-	return p.Tx.QueryContext(ctx, query, args...)
+	return m.Tx.QueryContext(ctx, query, args...)
+}
+
+// meddled enqueues a job "job" while others act: between, after the store has looked at the rows for the first time
+// (which it does on Postgres only), and back, before it reads the row that refused the job's.
+func (r *sqlRig) meddled(t testing.TB, between, back func(tx *sql.Tx)) (err error) {
+	t.Helper()
+	r.in(t, true, func(tx *sql.Tx) {
+		m := &meddlingTx{Tx: tx, before: []func(){func() { between(tx) }, func() { back(tx) }}}
+		if r.dialect == sqlstatus.Postgres {
+			m.before = append([]func(){func() {}}, m.before...)
+		}
+		err = r.EnqueueTx(context.Background(), m, newSQLJob(t, "job"))
+		require.Empty(t, m.before)
+	})
+	return err
 }
 
 func TestSQLStatusWritesAgainWhatWasPrunedMeanwhile(t *testing.T) {
 	onBothDatabases(t, func(t *testing.T, r *sqlRig) {
-		ended := later(waitingFor(t, newSQLJob(t, "job")), worker.StateSucceeded, 3, phaseFinal, 0)
-		r.saved(t, ended)
-		r.in(t, true, func(tx *sql.Tx) {
-			p := &pruningTx{Tx: tx, r: r, times: 1}
-			require.NoError(t, r.EnqueueTx(context.Background(), p, newSQLJob(t, "job")))
-			require.Zero(t, p.times)
-		})
+		require.NoError(t, r.meddled(t, func(*sql.Tx) {
+			r.saved(t, later(waitingFor(t, newSQLJob(t, "job")), worker.StateSucceeded, 3, phaseFinal, 0))
+		}, func(tx *sql.Tx) {
+			_, err := tx.Exec("DELETE FROM " + r.table())
+			require.NoError(t, err)
+		}))
 		row, err := r.Get(context.Background(), "job")
 		require.NoError(t, err)
 		require.Equal(t, worker.StateQueued, row.State)
+	})
+}
+
+// A row that comes after the store has looked is answered for as one that was there.
+func TestSQLStatusEnqueuesBesideAnotherProcess(t *testing.T) {
+	onBothDatabases(t, func(t *testing.T, r *sqlRig) {
+		first := waitingFor(t, newSQLJob(t, "job"))
+		elsewhere := waitingFor(t, newSQLJob(t, "job", worker.OnQueue("elsewhere")))
+		for _, c := range []struct {
+			row  worker.Status
+			want string
+		}{
+			{later(first, worker.StateRunning, 3, phaseRunning, 0), ""},
+			{later(first, worker.StateSucceeded, 3, phaseFinal, 0), "succeeded"},
+			{elsewhere, `queue "elsewhere"`},
+		} {
+			err := r.meddled(t, func(*sql.Tx) { r.saved(t, c.row) }, func(*sql.Tx) {})
+			if c.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.want)
+			}
+			row, err := r.Get(context.Background(), "job")
+			require.NoError(t, err)
+			require.Equal(t, []any{c.row.State, c.row.Queue}, []any{row.State, row.Queue})
+			r.exec(t, "DELETE FROM {t}")
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package sqlstatus
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/real-staging-ai/go-worker"
 )
@@ -23,6 +24,11 @@ import (
 // id belongs to another type or queue with an error that says so. An id that waits or runs already is left as it is,
 // without an error. Any other error comes from the database: roll back.
 //
+// Ids that wait, run or have ended already are left unlocked. But the rows that the call writes, as any row of the table
+// that the host's transaction locks, stay locked until it ends, and on Postgres a status that comes for one of them
+// meanwhile (a duplicate that was pushed, say) waits, and with it all statuses of its pool's batch: no pool records
+// anything, and soon none claims, until the transaction is over. Keep it short.
+//
 // A host that calls it several times in one transaction takes care to do so in one order everywhere, as with any rows;
 // within a call the ids are sorted.
 func (s *Store) EnqueueTx(ctx context.Context, tx Tx, jobs ...*worker.Job) error {
@@ -38,10 +44,35 @@ func (s *Store) EnqueueTx(ctx context.Context, tx Tx, jobs ...*worker.Job) error
 		return fmt.Errorf("enqueue: %w", err)
 	}
 	b := &batch{store: s, on: tx, saved: make([]worker.Saved, len(statuses))}
-	if err := b.save(ctx, rows); err != nil {
+	if s.dialect.refusingLocks() {
+		rows, err = b.readAhead(ctx, rows)
+	}
+	if err == nil {
+		err = b.save(ctx, rows)
+	}
+	if err != nil {
 		return explain("enqueue", err)
 	}
 	return refusals(statuses, b.saved)
+}
+
+// readAhead answers for the rows that are to stay as they are, without locking them, and returns the others. It asks
+// nothing of the rows that come in between: those are met, and locked, when they are written.
+func (b *batch) readAhead(ctx context.Context, rows []row) (rest []row, err error) {
+	for part := range slices.Chunk(rows, 500) {
+		held, err := b.read(ctx, part)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range part {
+			if h, ok := held[r.JobID]; ok && !r.Supersedes(&h.Status) {
+				b.compare(r, h)
+			} else {
+				rest = append(rest, r)
+			}
+		}
+	}
+	return rest, nil
 }
 
 // initial checks all jobs and makes their first statuses.

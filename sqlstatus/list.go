@@ -42,18 +42,20 @@ const (
 // page, which is empty when there is none. Status.Job is not set. A job that is there all the while is on exactly one
 // page, whatever happens between the calls, as long as its status doesn't leave or enter the filter.
 func (s *Store) List(ctx context.Context, f Filter, p Page) ([]worker.Status, string, error) {
+	w := s.where()
 	from, err := readCursor(p.Cursor)
 	if err == nil && (p.Limit < 0 || p.Limit > maxPage) {
 		err = fmt.Errorf("Limit is %d: it must lie between 1 and %d, or be 0", p.Limit, maxPage)
 	}
-	w := s.where()
 	if err == nil {
 		err = w.filter(f)
+	}
+	if err == nil {
+		err = w.beyond("<", from)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("list: %w", err)
 	}
-	w.beyond("<", from)
 	if p.Limit == 0 {
 		p.Limit = defaultPage
 	}
@@ -83,7 +85,7 @@ func (s *Store) page(ctx context.Context, w *where, order string, limit int) ([]
 			return err
 		}
 		statuses = append(statuses, st)
-		last = position{created: created.Time, id: st.JobID}
+		last = position{created: created, id: st.JobID}
 		return nil
 	})
 	if err != nil || !more {
@@ -101,10 +103,10 @@ func (s *Store) Count(ctx context.Context, f Filter) (map[worker.State]int, erro
 	counts := make(map[worker.State]int)
 	statement := "SELECT state, COUNT(*) FROM {table}" + w.text() + " GROUP BY state"
 	err := s.query(ctx, s.db, statement, w.args, func(r *sql.Rows) error {
-		var state string
+		var state text
 		var n int
 		err := r.Scan(&state, &n)
-		counts[worker.State(state)] = n
+		counts[worker.State(state)] += n
 		return err
 	})
 	if err != nil {
@@ -192,8 +194,17 @@ func (w *where) states(chosen []worker.State) error {
 }
 
 // beyond adds that rows lie before (<) or after (>) a position, if there is one.
-func (w *where) beyond(side string, p *position) {
-	if p != nil {
-		w.add("(created_at, id) " + side + " (" + w.arg(w.dialect.instant(p.created)) + ", " + w.arg(p.id) + ")")
+func (w *where) beyond(side string, p *position) error {
+	if p == nil {
+		return nil
 	}
+	created := w.dialect.instant(p.created.Time)
+	if p.created.raw != "" {
+		var ok bool
+		if created, ok = w.dialect.compared(p.created.raw); !ok {
+			return errCursor
+		}
+	}
+	w.add("(created_at, id) " + side + " (" + w.arg(created) + ", " + w.arg(p.id) + ")")
+	return nil
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // Migrate makes the tables, or brings them up to date. It is idempotent and safe when any number of processes call it
-// at once: each migration is applied once, in a transaction. Tables of a newer version are left as they are, since
+// at once: each migration is applied once, in a transaction. When there is nothing to do it only reads, so that a role
+// that may not create tables can call it, too. Tables of a newer version are left as they are, since
 // migrations only add what older programs can do without.
 func Migrate(ctx context.Context, db *sql.DB, cfg Config) error {
 	cfg = cfg.withDefaults()
@@ -28,6 +29,13 @@ func Migrate(ctx context.Context, db *sql.DB, cfg Config) error {
 	all, err := readMigrations(d)
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
+	}
+	done, err := upToDate(ctx, db, cfg, d, all)
+	if err != nil {
+		return fmt.Errorf("migrate %s: %w", cfg.expand("{table}"), err)
+	}
+	if done {
+		return nil
 	}
 	err = d.migrating(ctx, db, cfg, func(tx Tx) error { return migrate(ctx, tx, cfg, d, all) })
 	if err != nil {
@@ -75,6 +83,20 @@ func split(text string) (statements []string) {
 		}
 	}
 	return statements
+}
+
+// upToDate reports whether the tables lack nothing.
+func upToDate(ctx context.Context, db *sql.DB, cfg Config, d dialect, all []migration) (done bool, err error) {
+	err = whileBusy(ctx, func() error {
+		statement, args := d.hasTable(cfg, cfg.Table+"_migrations")
+		if err := db.QueryRowContext(ctx, statement, args...).Scan(&done); err != nil || !done {
+			return err
+		}
+		version, err := currentVersion(ctx, db, cfg)
+		done = err == nil && version >= all[len(all)-1].version
+		return err
+	})
+	return done, err
 }
 
 // migrate applies what the tables lack.

@@ -18,11 +18,21 @@ func (postgres) now() string      { return "statement_timestamp()" }
 func (postgres) ago(n int) string {
 	return fmt.Sprintf("statement_timestamp() - $%d::float8 * interval '1 us'", n)
 }
-func (postgres) ahead(n int) string {
-	return fmt.Sprintf("statement_timestamp() + $%d::float8 * interval '1 us'", n)
+func (postgres) ahead(time string, n int) string {
+	return fmt.Sprintf("%s + $%d::float8 * interval '1 us'", time, n)
 }
 func (postgres) span(d time.Duration) any { return float64(d) / float64(time.Microsecond) }
 func (postgres) instant(t time.Time) any  { return t }
+
+// clock is later than statement_timestamp when the statement waited for a row.
+func (postgres) clock() string { return "clock_timestamp()" }
+
+func (postgres) compared(text string) (any, bool) {
+	return text, text == "infinity" || text == "-infinity"
+}
+
+// refusingLocks: ON CONFLICT DO UPDATE locks the row before it looks at its WHERE.
+func (postgres) refusingLocks() bool { return true }
 
 func (postgres) limits() (rows, bytes int) { return 1000, 4 << 20 }
 
@@ -84,6 +94,12 @@ func (postgres) prune(condition string) string {
 	return fmt.Sprintf(`DELETE FROM {table} WHERE id = ANY(ARRAY(
 	SELECT id FROM {table} WHERE %s ORDER BY created_at, id LIMIT %d FOR UPDATE SKIP LOCKED
 )) RETURNING created_at, id`, condition, pruneBatch)
+}
+
+// hasTable looks in the schema in which an unqualified CREATE TABLE would put it.
+func (postgres) hasTable(cfg Config, name string) (string, []any) {
+	return `SELECT EXISTS (SELECT FROM pg_tables
+	WHERE schemaname = COALESCE(NULLIF($1::text, ''), current_schema()) AND tablename = $2::text)`, []any{cfg.Schema, name}
 }
 
 // migrating lets one process migrate at a time: the lock goes with the transaction.

@@ -62,17 +62,19 @@ func (s *Store) pruneFrom(
 	if err := w.states(states); err != nil {
 		return 0, last, err
 	}
-	w.beyond(">", from)
+	if err := w.beyond(">", from); err != nil {
+		return 0, last, err
+	}
 	err = s.dialect.writing(ctx, s, func(on Tx) error {
 		n, last = 0, position{}
 		return s.query(ctx, on, s.dialect.prune(w.condition()), w.args, func(r *sql.Rows) error {
 			var created moment
-			var id string
+			var id text
 			if err := r.Scan(&created, &id); err != nil {
 				return err
 			}
-			if n++; created.After(last.created) || created.Equal(last.created) && id > last.id {
-				last = position{created: created.Time, id: id}
+			if n++; created.After(last.created.Time) || created.Equal(last.created.Time) && string(id) > last.id {
+				last = position{created: created, id: string(id)}
 			}
 			return nil
 		})

@@ -8,22 +8,6 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
-// scanStatus reads columns into a status, and what follows them into more.
-func scanStatus(rows *sql.Rows, st *worker.Status, more ...any) error {
-	var state string
-	var result []byte
-	var runAt, at moment
-	err := rows.Scan(append([]any{
-		&st.JobID, &st.Type, &st.Queue, &st.Topic, &state, &st.Version, &st.Attempt, &st.MaxAttempts, &st.Crashes,
-		&st.Progress, &st.Message, &st.Error, &result, &runAt, &at,
-	}, more...)...)
-	if err != nil {
-		return err
-	}
-	st.State, st.Result, st.RunAt, st.At = worker.State(state), result, runAt.Time, at.Time
-	return nil
-}
-
 // Get implements worker.Getter. Status.Job is nil when the job has succeeded, or when it was encoded by a newer
 // version of this library.
 func (s *Store) Get(ctx context.Context, id string) (*worker.Status, error) {

@@ -130,10 +130,10 @@ func (b *batch) upsert(ctx context.Context, rows []row) (map[string]bool, error)
 	statement, args := b.store.dialect.upsert(rows)
 	written := make(map[string]bool, len(rows))
 	err := b.store.query(ctx, b.on, statement, args, func(r *sql.Rows) error {
-		var id string
+		var id text
 		var lacks bool
 		err := r.Scan(&id, &lacks)
-		written[id] = lacks
+		written[string(id)] = lacks
 		return err
 	})
 	return written, err

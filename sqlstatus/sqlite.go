@@ -17,11 +17,11 @@ const (
 	sqliteNow  = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 )
 
-func (sqlite) folder() string     { return "migrations/sqlite" }
-func (sqlite) arg(n int) string   { return fmt.Sprintf("?%d", n) }
-func (sqlite) now() string        { return sqliteNow }
-func (sqlite) ago(n int) string   { return fmt.Sprintf("%s - ?%d", sqliteNow, n) }
-func (sqlite) ahead(n int) string { return fmt.Sprintf("%s + ?%d", sqliteNow, n) }
+func (sqlite) folder() string                  { return "migrations/sqlite" }
+func (sqlite) arg(n int) string                { return fmt.Sprintf("?%d", n) }
+func (sqlite) now() string                     { return sqliteNow }
+func (sqlite) ago(n int) string                { return fmt.Sprintf("%s - ?%d", sqliteNow, n) }
+func (sqlite) ahead(time string, n int) string { return fmt.Sprintf("%s + ?%d", time, n) }
 
 // span rounds up, so that nothing happens too early.
 func (sqlite) span(d time.Duration) any {
@@ -33,6 +33,15 @@ func (sqlite) span(d time.Duration) any {
 }
 
 func (sqlite) instant(t time.Time) any { return t.UnixMilli() }
+
+// clock: a statement that writes reads the time when it has the write lock.
+func (sqlite) clock() string { return sqliteNow }
+
+// compared: the column's affinity makes numbers of texts that are some.
+func (sqlite) compared(text string) (any, bool) { return text, true }
+
+// refusingLocks: there are no locks of rows, and a transaction that reads before it writes may be refused the write.
+func (sqlite) refusingLocks() bool { return false }
 
 func (sqlite) limits() (rows, bytes int) { return sqliteRows, 4 << 20 }
 
@@ -87,6 +96,10 @@ func (sqlite) prune(condition string) string {
 	return fmt.Sprintf(`DELETE FROM {table} WHERE id IN (
 	SELECT id FROM {table} WHERE %s ORDER BY created_at, id LIMIT %d
 ) RETURNING created_at, id`, condition, pruneBatch)
+}
+
+func (sqlite) hasTable(_ Config, name string) (string, []any) {
+	return "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)", []any{name}
 }
 
 // migrating takes SQLite's one write lock before it looks at anything.

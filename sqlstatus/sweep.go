@@ -28,7 +28,9 @@ func (s *Store) Unfinished(
 	// A row came before it changed: this condition is there for the index, and ends its scan at what came lately.
 	w.add("created_at <= " + s.dialect.ago(1))
 	w.add("changed_at <= " + s.dialect.ago(1))
-	w.beyond(">", from)
+	if err := w.beyond(">", from); err != nil {
+		return nil, "", fmt.Errorf("unfinished: %w", err)
+	}
 	rows, next, err := s.page(ctx, w, "created_at, id", min(limit, maxPage))
 	if err != nil {
 		return nil, "", fmt.Errorf("unfinished: %w", err)
@@ -39,16 +41,19 @@ func (s *Store) Unfinished(
 // errNoOwner refuses the name that a free lock has.
 var errNoOwner = errors.New("lock sweep: owner is empty")
 
-// LockSweep implements worker.SweepLock.
+// LockSweep implements worker.SweepLock. All who share a table ask for the same lease: one that ends later than that was
+// taken, and a sweep that ends later than now was ended, when the database's clock was ahead. Neither counts.
 func (s *Store) LockSweep(ctx context.Context, owner string, lease, rest time.Duration) (taken bool, err error) {
 	if owner == "" {
 		return false, errNoOwner
 	}
 	d := s.dialect
-	statement := `INSERT INTO {sweep} AS held (id, owner, held_until) VALUES (1, ` + d.arg(1) + `, ` + d.ahead(2) + `)
+	clock := d.clock()
+	statement := `INSERT INTO {sweep} AS held (id, owner, held_until) VALUES (1, ` + d.arg(1) + `, ` + d.ahead(d.now(), 2) + `)
 ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, held_until = excluded.held_until
-WHERE CASE WHEN held.held_until > ` + d.now() + ` THEN held.owner = excluded.owner
-	ELSE held.ended_at IS NULL OR held.ended_at <= ` + d.ago(3) + ` END`
+WHERE CASE WHEN held.held_until > ` + clock + ` AND held.held_until <= ` + d.ahead(clock, 2) + `
+	THEN held.owner = excluded.owner
+	ELSE held.ended_at IS NULL OR held.ended_at <= ` + d.ago(3) + ` OR held.ended_at > ` + clock + ` END`
 	err = d.writing(ctx, s, func(on Tx) error {
 		result, err := on.ExecContext(ctx, s.config.expand(statement), owner, d.span(lease), d.span(rest))
 		if err != nil {

@@ -87,14 +87,3 @@ func TestSpansAreNeverCutShort(t *testing.T) {
 	require.Equal(t, int64(1), sqlite{}.span(time.Nanosecond))
 	require.InDelta(t, 1500.0, postgres{}.span(1500*time.Microsecond), 0)
 }
-
-func TestMoments(t *testing.T) {
-	var m moment
-	require.NoError(t, m.Scan(int64(1_800_000_000_123)))
-	require.Equal(t, time.UnixMilli(1_800_000_000_123).UTC(), m.Time)
-	require.NoError(t, m.Scan(nil))
-	require.True(t, m.IsZero())
-	require.NoError(t, m.Scan(time.Unix(5, 0)))
-	require.Equal(t, time.UTC, m.Location())
-	require.ErrorContains(t, m.Scan("text"), "string")
-}
