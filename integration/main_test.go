@@ -9,7 +9,7 @@ import (
 	"github.com/real-staging-ai/go-worker/internal/pgtest"
 )
 
-// TestMain runs the tests, or, in the processes that the tests start, a worker, a producer or an audience.
+// TestMain runs the tests, or what the processes that the tests start are for.
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(workerEnv); spec != "" {
 		os.Exit(processMain("worker", spec, runWorker))
@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	}
 	if spec := os.Getenv(audienceEnv); spec != "" {
 		os.Exit(processMain("audience", spec, runAudience))
+	}
+	if spec := os.Getenv(migratorEnv); spec != "" {
+		os.Exit(processMain("migrator", spec, runMigrator))
 	}
 	goleak.VerifyTestMain(withServers{m})
 }
