@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/real-staging-ai/go-worker/internal/freeport"
 )
 
 // RequireEnv is the environment variable that makes a missing Postgres fail tests instead of skipping them.
@@ -121,7 +123,7 @@ func launch(bin string, settings []string) (*Postgres, error) {
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		if p.port, err = freePort(); err == nil {
+		if p.port, err = freeport.Choose(); err == nil {
 			err = p.start()
 		}
 		if err == nil {
@@ -132,15 +134,6 @@ func launch(bin string, settings []string) (*Postgres, error) {
 			return nil, err
 		}
 	}
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port, l.Close()
 }
 
 // make runs initdb as the user that the server will run as.

@@ -7,16 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/real-staging-ai/go-worker/internal/freeport"
 )
 
 // RequireEnv is the environment variable that makes a missing redis-server fail tests instead of skipping them.
@@ -63,26 +63,14 @@ func Server(t testing.TB, args ...string) *Redis {
 	}
 }
 
-// The ports that FreePort chooses from are below those that systems give to outgoing connections by themselves, which
-// could otherwise take a port between its choice and its use, or while its server is being restarted.
-const firstPort, lastPort = 12_000, 31_999
-
 // FreePort returns a TCP port of 127.0.0.1 that nobody listens on.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(firstPort + rand.IntN(lastPort-firstPort+1))
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatalf("free the port again: %v", err)
-		}
-		return port
+	port, err := freeport.Choose()
+	if err != nil {
+		t.Fatalf("find a free port: %v", err)
 	}
-	t.Fatalf("no free port from %d to %d was found", firstPort, lastPort)
-	return ""
+	return port
 }
 
 // Addr returns the server's address. It stays the same over Restart.
