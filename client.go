@@ -120,8 +120,13 @@ func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Jo
 // before anything is written; jobs that then fail are listed in an *EnqueueError, the others are enqueued. Any other
 // error says that the outcome is unknown; calling again with the same jobs is safe.
 func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
+	return c.send(ctx, "enqueue", jobs, c.enqueue)
+}
+
+// send hands jobs on, in a span, once all of them are in order.
+func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(context.Context, []*Job) error) error {
 	if err := complete(jobs); err != nil {
-		return fmt.Errorf("enqueue: %w", err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if len(jobs) == 0 {
 		return nil
@@ -129,7 +134,7 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
 	ctx, span := c.tel.startSend(ctx, jobs)
 	err := c.check(jobs)
 	if err == nil {
-		err = c.enqueue(ctx, jobs)
+		err = hand(ctx, jobs)
 	}
 	c.tel.finishSend(ctx, span, jobs, err)
 	return err

@@ -14,24 +14,12 @@ import (
 // Jobs whose id the queue knows as ended are listed in an *EnqueueError with a *FinishedError, and their rows end, too, if
 // they still wait for their first run or the store is a Getter.
 func (c *Client) Push(ctx context.Context, jobs ...*Job) error {
-	if err := complete(jobs); err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	if len(jobs) == 0 {
-		return nil
-	}
-	ctx, span := c.tel.startSend(ctx, jobs)
-	err := c.check(jobs)
-	if err == nil {
-		err = c.push(ctx, jobs, c.tokenOf)
-		c.announcePushed(jobs, err)
-	}
-	c.tel.finishSend(ctx, span, jobs, err)
-	return err
+	return c.send(ctx, "push", jobs, c.pushAndTell)
 }
 
-// announcePushed tells that the jobs wait, but for those of which the queue knows better.
-func (c *Client) announcePushed(jobs []*Job, err error) {
+// pushAndTell pushes, and tells of all jobs that they wait but of those of which the queue knows better.
+func (c *Client) pushAndTell(ctx context.Context, jobs []*Job) error {
+	err := c.push(ctx, jobs, c.tokenOf)
 	refused := &EnqueueError{}
 	errors.As(err, &refused)
 	for _, job := range jobs {
@@ -39,6 +27,7 @@ func (c *Client) announcePushed(jobs []*Job, err error) {
 			c.notes.announce(waitingStatus(job, 0))
 		}
 	}
+	return err
 }
 
 // tokenOf returns the token of a job's row, 0 when it cannot be read.
