@@ -4,13 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/redisconf"
 )
 
 // Config says how a Notifier behaves. The zero value of every field works. All processes that share topics should have
@@ -46,19 +45,18 @@ type Config struct {
 }
 
 const (
-	defaultNamespace = "worker"
-	defaultLogSize   = 64
-	maxLogSize       = 4_096 // as many values as a script can pass on at once
-	defaultLogTTL    = time.Hour
-	minLogTTL        = time.Second
-	defaultBuffer    = 64
-	defaultTimeout   = 3 * time.Second
-	defaultPing      = 5 * time.Second
+	defaultLogSize = 64
+	maxLogSize     = 4_096 // as many values as a script can pass on at once
+	defaultLogTTL  = time.Hour
+	minLogTTL      = time.Second
+	defaultBuffer  = 64
+	defaultTimeout = 3 * time.Second
+	defaultPing    = 5 * time.Second
 )
 
 func (c Config) withDefaults() Config {
 	if c.Namespace == "" {
-		c.Namespace = defaultNamespace
+		c.Namespace = redisconf.DefaultNamespace
 	}
 	if c.LogSize == 0 {
 		c.LogSize = defaultLogSize
@@ -86,14 +84,7 @@ func (c Config) leastTTL() time.Duration { return c.LogTTL - c.LogTTL/16 }
 
 // check reports all that is wrong with a config that has its defaults.
 func (c Config) check(client rueidis.Client) error {
-	var errs []error
-	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		errs = append(errs, errors.New("client is nil"))
-	}
-	if worker.CheckQueueName(c.Namespace) != nil || strings.Contains(c.Namespace, ":") {
-		errs = append(errs, fmt.Errorf("Namespace is %q: allowed are up to %d of A-Z a-z 0-9 _ . -",
-			c.Namespace, worker.MaxQueueLength))
-	}
+	errs := []error{redisconf.CheckClient(client), redisconf.CheckNamespace(c.Namespace)}
 	if c.LogSize < 1 || c.LogSize > maxLogSize {
 		errs = append(errs, fmt.Errorf("LogSize is %d: it must be from 1 to %d", c.LogSize, maxLogSize))
 	}

@@ -10,14 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/redisconf"
 )
 
 // Config says how a Queue behaves. The zero value of every field works.
@@ -42,7 +41,6 @@ type Config struct {
 }
 
 const (
-	defaultNamespace    = "worker"
 	defaultLease        = 10 * time.Second
 	minLease            = time.Second
 	defaultDeadMaxAge   = 30 * 24 * time.Hour
@@ -54,7 +52,7 @@ const (
 
 func (c Config) withDefaults() Config {
 	if c.Namespace == "" {
-		c.Namespace = defaultNamespace
+		c.Namespace = redisconf.DefaultNamespace
 	}
 	if c.Lease == 0 {
 		c.Lease = defaultLease
@@ -79,12 +77,7 @@ func (c Config) withDefaults() Config {
 
 // check reports all that is wrong with a config that has its defaults.
 func (c Config) check() error {
-	var errs []error
-	// A colon would make the keys of "a:b" and queue "c" those of "a" and queue "b:c".
-	if worker.CheckQueueName(c.Namespace) != nil || strings.Contains(c.Namespace, ":") {
-		errs = append(errs, fmt.Errorf("Namespace is %q: allowed are up to %d of A-Z a-z 0-9 _ . -",
-			c.Namespace, worker.MaxQueueLength))
-	}
+	errs := []error{redisconf.CheckNamespace(c.Namespace)}
 	if c.Lease < minLease {
 		errs = append(errs, fmt.Errorf("Lease is %v: the least is %v", c.Lease, minLease))
 	}
@@ -120,11 +113,7 @@ var (
 // wrong. Nothing is sent yet.
 func New(client rueidis.Client, cfg Config) (*Queue, error) {
 	cfg = cfg.withDefaults()
-	err := cfg.check()
-	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		err = errors.Join(errors.New("client is nil"), err)
-	}
-	if err != nil {
+	if err := errors.Join(redisconf.CheckClient(client), cfg.check()); err != nil {
 		return nil, fmt.Errorf("new Redis queue: %w", err)
 	}
 	return &Queue{client: client, config: cfg}, nil

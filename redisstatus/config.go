@@ -3,13 +3,11 @@ package redisstatus
 import (
 	"errors"
 	"fmt"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
 
-	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/redisconf"
 )
 
 // Config says how a Store behaves. The zero value of every field works.
@@ -28,7 +26,6 @@ type Config struct {
 }
 
 const (
-	defaultNamespace     = "worker"
 	defaultFinishedTTL   = 7 * 24 * time.Hour
 	defaultUnfinishedTTL = 30 * 24 * time.Hour
 	minTTL               = time.Second
@@ -37,7 +34,7 @@ const (
 
 func (c Config) withDefaults() Config {
 	if c.Namespace == "" {
-		c.Namespace = defaultNamespace
+		c.Namespace = redisconf.DefaultNamespace
 	}
 	if c.FinishedTTL == 0 {
 		c.FinishedTTL = defaultFinishedTTL
@@ -53,14 +50,7 @@ func (c Config) withDefaults() Config {
 
 // check reports all that is wrong with a config that has its defaults.
 func (c Config) check(client rueidis.Client) error {
-	var errs []error
-	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		errs = append(errs, errors.New("client is nil"))
-	}
-	if worker.CheckQueueName(c.Namespace) != nil || strings.Contains(c.Namespace, ":") {
-		errs = append(errs, fmt.Errorf("Namespace is %q: allowed are up to %d of A-Z a-z 0-9 _ . -",
-			c.Namespace, worker.MaxQueueLength))
-	}
+	errs := []error{redisconf.CheckClient(client), redisconf.CheckNamespace(c.Namespace)}
 	for _, f := range [...]struct {
 		name     string
 		d, least time.Duration
