@@ -1,0 +1,2 @@
+// Package model is a model of the protocol.
+package model
