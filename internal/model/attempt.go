@@ -46,7 +46,7 @@ func (m *machine) saveRunning(s *State, w, i int) {
 		}
 		p.slots[i].at = started
 		switch g := n.ghosts[job]; {
-		case n.rows[job].state.final() && !n.rows[job].refused():
+		case n.rows[job].state.final() && !n.rows[job].refused(), g.over != none && !n.lostData:
 			n.broken = ranAfterEnd
 		case g.canceled > 0 && a.token > g.canceled:
 			n.broken = ranAfterCancel
@@ -60,7 +60,7 @@ func (m *machine) saveRunning(s *State, w, i int) {
 func (p *process) overrule(m *machine, i int, r row) {
 	a := &p.slots[i]
 	p.least = max(p.least, r.token)
-	a.at, a.outcome = settled, none
+	a.at, a.outcome, a.overruled = settled, none, true
 	switch {
 	case !r.state.final():
 		a.verdict = release
@@ -139,7 +139,7 @@ func (m *machine) saveOutcome(s *State, w, i int) {
 	step := Step{Actor: workerNames[w], Op: WorkerSaveOutcome, Job: job + 1}
 	st, v := m.result(a)
 	m.step(s, step, func(n *State) {
-		if a.rejected == failed {
+		if a.rejected == failed && (m.world.Poison == 0 || m.world.Poison == job+1) {
 			n.ghosts[job].deserved = true // by its crashes
 		}
 		p := &n.workers[w]
@@ -156,6 +156,12 @@ func (m *machine) saveOutcome(s *State, w, i int) {
 	})
 	step.Fault = LostReply
 	m.spend(s, cuts, step, func(n *State) { m.save(n, job, st) })
+	step.Fault = Refused
+	m.spend(s, func(f *Faults) *uint8 { return &f.Unstorable }, step, func(n *State) {
+		b := &n.workers[w].slots[i]
+		b.at, b.verdict, b.outcome, b.rejected = settled, bury, none, failed
+		n.ghosts[job].deserved = true // it is announced so
+	})
 	if !m.has(SaveIsRepeated) {
 		step.Fault = NotSent
 		m.spend(s, cuts, step, func(n *State) {
@@ -178,6 +184,7 @@ func (m *machine) settleSteps(s *State, w, i int) {
 	step := Step{Actor: workerNames[w], Op: WorkerSettle, Job: job + 1}
 	m.step(s, step, func(n *State) {
 		p := &n.workers[w]
+		n.end(ses, a, outcome)
 		switch {
 		case !m.settle(n, ses, job, a.inQueue, v, outcome, false):
 			p.lose()
@@ -191,6 +198,9 @@ func (m *machine) settleSteps(s *State, w, i int) {
 		step.Fault = fault
 		m.spend(s, left, step, func(n *State) {
 			b := &n.workers[w].slots[i]
+			if fault == LostReply {
+				n.end(ses, a, outcome)
+			}
 			if fault == NotSent || m.settle(n, ses, job, a.inQueue, v, outcome, fault == Torn) {
 				b.settling = true
 				if !m.has(SettleIsRepeated) {
@@ -203,5 +213,13 @@ func (m *machine) settleSteps(s *State, w, i int) {
 	failing(Torn, torn)
 	if !m.has(SettleIsRepeated) {
 		failing(NotSent, cuts)
+	}
+}
+
+// end notes that a settlement of what an attempt came to ends its round. One that was overruled ends nothing.
+func (s *State) end(ses int, a attempt, outcome rowState) {
+	x := &s.sessions[ses]
+	if outcome.final() && !a.overruled && x.registered() && x.held[a.job] == a.inQueue {
+		s.ghosts[a.job].over = outcome
 	}
 }

@@ -115,13 +115,13 @@ func (s *State) judgeHandlers(w int) breach {
 // judgeEnd says what is wrong with a state in which nothing can happen any more but faults.
 func (m *machine) judgeEnd(s *State) breach {
 	for j := range m.world.Jobs {
-		q, r, g := &s.jobs[j], s.rows[j], s.ghosts[j]
+		r, g := s.rows[j], s.ghosts[j]
 		switch p := s.placeOf(j); {
 		case r.state == none && p == unknown:
 			continue
 		case !r.state.final() || p == waits || p == held:
 			return hanging
-		case p == dead && r.state != q.dead || r.state == succeeded && p != unknown:
+		case p == dead && r.state == succeeded, g.over == succeeded && r.state != succeeded:
 			return disagrees
 		case p == unknown && g.accepted && r.state != succeeded && !s.lostData:
 			return lost

@@ -202,7 +202,7 @@ func (m *machine) requeueStep(s *State, c, job int) {
 				who.finish()
 				return
 			}
-			*who = caller{at: atThird, token: n.draw(0)}
+			*who = caller{at: atThird, token: m.draw(n, 0)}
 		})
 	case atThird:
 		m.requeueHalf(s, c, job, first, atFourth)
@@ -243,9 +243,8 @@ func (m *machine) sweepStep(s *State, c int) {
 		m.call(s, c, SweepAsk, job, func(n *State, who *caller) {
 			if who.at, who.place = atThird, n.placeOf(job); who.place == waits || who.place == held {
 				who.rest()
-			} else if m.has(SweepReadsAgain) {
-				who.row = row{} // what the page said may be over
 			}
+			who.row = row{} // what the page said may be over
 		})
 	case atThird:
 		m.sweepAct(s, c, job)
@@ -274,8 +273,9 @@ func (m *machine) sweepAct(s *State, c, job int) {
 	if cut := who.place == dead && who.row.opens() && who.row.token > 0; cut && who.reopened[job] != who.row.token &&
 		m.has(SweepFinishesRequeue) {
 		m.call(s, c, SweepReopen, job, func(n *State, who *caller) {
-			m.reopen(n, job)
-			who.reopened[job] = who.row.token
+			if m.reopen(n, job) || !m.has(ReopenTellsActive) {
+				who.reopened[job] = who.row.token
+			}
 			who.rest()
 		})
 		return
@@ -289,7 +289,7 @@ func (m *machine) sweepAct(s *State, c, job int) {
 		}
 		who.at, who.row = atFourth, row{end, who.row.token, phaseFinal}
 		if !m.has(SweepKeepsToken) {
-			who.row.token = n.draw(0)
+			who.row.token = m.draw(n, 0)
 		}
 	})
 }

@@ -102,7 +102,7 @@ func (m *machine) queueFaults(s *State) {
 		for j := range n.ghosts {
 			n.ghosts[j].canceled = 0 // its mark is gone
 		}
-		if !m.has(TokensRise) {
+		if m.world.ClockBack || !m.has(TokensRise) {
 			n.counter = 0
 		}
 	})

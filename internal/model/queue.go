@@ -5,10 +5,19 @@ const (
 	maxEntries  = 3 // of one job in the lists: more are one breach or another
 )
 
-// draw returns the next fencing token.
-func (s *State) draw(least token) token {
-	s.counter = max(s.counter, least) + 1
-	return s.counter
+// draw returns the next fencing token. When the queue's clock has stepped back as well, it is below some, but equal to
+// none.
+func (m *machine) draw(s *State, least token) token {
+	t := max(s.counter, least) + 1
+	if m.world.ClockBack && s.lostData {
+		s.tokens(func(u *token) {
+			if *u >= t {
+				*u++
+			}
+		})
+	}
+	s.counter = t
+	return t
 }
 
 // placeOf is the scripts' place_of: it is given every worker's claims.
@@ -97,7 +106,7 @@ func (m *machine) takeFrom(s *State, ses, job int, list *uint8, least token, may
 		if runs && !maySuspect && m.has(SuspectsApart) {
 			return attempt{}, false
 		}
-		t := s.draw(least)
+		t := m.draw(s, least)
 		s.sessions[ses].held[job] = t
 		*list--
 		return m.claimedAttempt(q, job, t), true
@@ -158,7 +167,7 @@ func (m *machine) settle(s *State, ses, job int, t token, v verdict, outcome row
 // markCanceled is the cancel_mark script.
 func (m *machine) markCanceled(s *State, job int) (place, token) {
 	p := s.placeOf(job)
-	t := s.draw(0)
+	t := m.draw(s, 0)
 	if (p == waits || p == held) && m.has(CancelMarks) {
 		s.jobs[job].marked = true
 	}
@@ -190,15 +199,16 @@ func (m *machine) removeCanceled(s *State, job int, at place) {
 	q.marked = false
 }
 
-// reopen is the requeue_move script.
-func (m *machine) reopen(s *State, job int) {
+// reopen is the requeue_move script. It reports whether it moved the job: not one that is active.
+func (m *machine) reopen(s *State, job int) bool {
 	if p := s.placeOf(job); p == waits || p == held {
-		return
+		return false
 	}
 	q := &s.jobs[job]
 	*q = queued{body: true, pending: q.pending, suspects: q.suspects, void: q.void}
 	q.addPending()
 	s.ghosts[job].accepted = true
+	return true
 }
 
 // retire is one call of the retire script by a reaper, with a batch of one job.

@@ -52,8 +52,8 @@ const (
 	RequeueFinishesCut
 
 	SweepEnqueues
-	SweepReadsAgain
 	SweepFinishesRequeue
+	ReopenTellsActive
 	SweepRecordsDead
 	SweepKeepsToken
 
@@ -75,7 +75,7 @@ var ruleTexts = [rules]ruleText{
 	RefusedRowYields:    {"a refused row yields", "A failed of token 0 (\"not enqueued\") yields to any queued and any claim.", "enqueue twice"},
 	RunningIsAsked:      {"running is asked", "Save(running) that is not OK, and final: the job is over: don't run it.", "takeover"},
 	OverruledFollowsRow: {"overruled follows the row", "Not OK and final: settle it as that.", "takeover"},
-	OverruledIsReleased: {"overruled is released", "Not OK and not final: drop the status and release the claim with 1 s delay.", "data loss"},
+	OverruledIsReleased: {"overruled is released", "Not OK and not final: drop the status and release the claim with 1 s delay.", "data and clock lost"},
 	SaveIsRepeated:      {"save is repeated", "On an error the same statuses come again.", "takeover"},
 
 	SettleChecksToken:    {"settle checks the token", "A verdict for a job no longer held under its token is ignored.", "takeover"},
@@ -111,9 +111,9 @@ var ruleTexts = [rules]ruleText{
 	RequeueFinishesCut: {"requeue finishes a cut one", "A Requeue that was cut short after its Save can be repeated.", "requeue"},
 
 	SweepEnqueues:        {"sweep enqueues", "Sweep re-enqueues unfinished rows that the queue does not know.", "sweep"},
-	SweepReadsAgain:      {"sweep reads again", "Sweep reads the row again after it asked the queue.", "sweep"},
 	SweepFinishesRequeue: {"sweep finishes a requeue", "Sweep finishes a Requeue that was cut short.", "sweep and requeue"},
-	SweepRecordsDead:     {"sweep records the dead", "Dead, and the row unfinished: Sweep records the end.", "sweep and cancel"},
+	ReopenTellsActive:    {"reopen tells of active jobs", "A round counts as reopened by a sweep only when its job was moved.", "sweep and requeue"},
+	SweepRecordsDead:     {"sweep records the dead", "Dead, and the row unfinished: Sweep records the end.", "unstorable"},
 	SweepKeepsToken:      {"sweep keeps the token", "It records the end under the row's own token, which no later writer is overruled by.", "sweep and requeue"},
 }
 

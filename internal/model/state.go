@@ -159,19 +159,20 @@ const (
 
 // attempt is one claim of one job inside a worker.
 type attempt struct {
-	at       progress
-	job      uint8
-	token    token
-	inQueue  token // the token under which the queue has the claim
-	number   uint8 // of the attempt, from 1
-	crashes  uint8
-	rejected rowState // how it is to end without being run; none: it may run
-	suspect  bool     // it may take the worker down
-	outcome  rowState
-	verdict  verdict
-	settling bool // a verdict was sent
-	missing  bool // the queue lacked it at the last beat
-	stopped  bool // its handler was told that the job is canceled
+	at        progress
+	job       uint8
+	token     token
+	inQueue   token // the token under which the queue has the claim
+	number    uint8 // of the attempt, from 1
+	crashes   uint8
+	rejected  rowState // how it is to end without being run; none: it may run
+	suspect   bool     // it may take the worker down
+	outcome   rowState
+	verdict   verdict
+	overruled bool // its verdict is the row's
+	settling  bool // a verdict was sent
+	missing   bool // the queue lacked it at the last beat
+	stopped   bool // its handler was told that the job is canceled
 }
 
 // caller is a client's operation under way. What it does is in World.Clients.
@@ -197,10 +198,11 @@ const (
 
 // ghost is what nobody in the system knows: what has happened to a job, for the rules that it is judged by.
 type ghost struct {
-	accepted bool  // the queue had it once
-	acked    bool  // a producer was told that it was enqueued
-	deserved bool  // a handler of this round failed for good, or too many workers died
-	canceled token // of a cancel in this round whose caller was told of it
+	accepted bool     // the queue had it once
+	acked    bool     // a producer was told that it was enqueued
+	deserved bool     // a handler of this round failed for good, or too many workers died
+	over     rowState // how a settlement has ended this round
+	canceled token    // of a cancel in this round whose caller was told of it
 }
 
 // tokens calls visit for each token in the state.

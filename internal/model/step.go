@@ -64,6 +64,7 @@ const (
 	NotSent   Fault = "not sent"   // not executed, and the caller doesn't know
 	NoMemory  Fault = "no memory"  // refused
 	Torn      Fault = "torn"       // the script failed between its writes
+	Refused   Fault = "refused"    // by the store, for its data
 )
 
 // Step is one atomic step of a schedule.

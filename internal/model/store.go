@@ -27,8 +27,8 @@ func (m *machine) save(s *State, job int, st row) answer {
 		s.broken = wentBack
 	}
 	if st.opens() && st.token > 0 { // a new round
-		s.ghosts[job].deserved = false
-		s.ghosts[job].canceled = 0
+		g := &s.ghosts[job]
+		g.deserved, g.over, g.canceled = false, none, 0
 	}
 	return answer{ok: true}
 }

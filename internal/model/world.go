@@ -11,6 +11,7 @@ type Faults struct {
 	NoMemory     uint8 // pushes that were refused
 	ClientDeaths uint8 // of clients; a sweep begins anew
 	Repeats      uint8 // of clients' operations by their callers
+	Unstorable   uint8 // outcomes that the store refuses for their data
 }
 
 // World is what is explored as a whole: who is there, what has happened before, and how many faults may happen.
@@ -23,6 +24,7 @@ type World struct {
 	Dead           []int // jobs that have failed at the beginning
 	Poison         int   // the job whose handler kills its worker; 0: none
 	AlwaysSucceeds bool  // handlers do
+	ClockBack      bool  // with its data the queue loses the time
 	Faults         Faults
 }
 
@@ -89,12 +91,17 @@ var worlds = []World{
 	{
 		Name: "enqueue twice", Jobs: 1, Workers: 1, Slots: 1,
 		Clients: []ClientSpec{{Kind: Enqueues, Job: 1}, {Kind: Enqueues, Job: 1}},
-		Faults:  Faults{NoMemory: 1, Cuts: 1, Repeats: 1},
+		Faults:  Faults{NoMemory: 2, Cuts: 1},
 	},
 	{
-		Name: "data loss", Jobs: 1, Workers: 2, Slots: 1, Waiting: []int{1}, AlwaysSucceeds: true,
+		Name: "data loss", Jobs: 1, Workers: 2, Slots: 1, Waiting: []int{1},
 		Clients: []ClientSpec{{Kind: Sweeps}, {Kind: Enqueues, Job: 1}},
 		Faults:  Faults{Empty: 1, Cuts: 1},
+	},
+	{
+		Name: "data and clock lost", Jobs: 1, Workers: 1, Slots: 1, Waiting: []int{1}, ClockBack: true,
+		Clients: []ClientSpec{{Kind: Sweeps}},
+		Faults:  Faults{Empty: 1, Cuts: 1, Deaths: 1},
 	},
 	{
 		Name: "cancel", Jobs: 1, Workers: 2, Slots: 1, Waiting: []int{1},
@@ -114,12 +121,17 @@ var worlds = []World{
 	{
 		Name: "sweep", Jobs: 1, Workers: 1, Slots: 1,
 		Clients: []ClientSpec{{Kind: Enqueues, Job: 1}, {Kind: Sweeps}},
-		Faults:  Faults{ClientDeaths: 2, Deaths: 1, NoMemory: 1},
+		Faults:  Faults{ClientDeaths: 2, Deaths: 1, NoMemory: 1, Repeats: 1},
 	},
 	{
 		Name: "sweep and requeue", Jobs: 1, Workers: 1, Slots: 1, Dead: []int{1},
 		Clients: []ClientSpec{{Kind: Requeues, Job: 1}, {Kind: Sweeps}, {Kind: Requeues, Job: 1}},
 		Faults:  Faults{ClientDeaths: 1, Deaths: 1},
+	},
+	{
+		Name: "unstorable", Jobs: 1, Workers: 1, Slots: 1, Waiting: []int{1},
+		Clients: []ClientSpec{{Kind: Sweeps}},
+		Faults:  Faults{Unstorable: 1, Deaths: 1},
 	},
 	{
 		Name: "sweep and cancel", Jobs: 1, Workers: 1, Slots: 1, Waiting: []int{1},
