@@ -52,6 +52,9 @@ func (c *Client) cancel(ctx context.Context, queue, id string, row *Status) (Sta
 	if err != nil {
 		return "", err
 	}
+	if state != StateCanceled {
+		return state, nil // over in another way, and not settled yet: a claim settles it as that, and drops the mark
+	}
 	place, err := c.canceler.RemoveCanceled(ctx, queue, id)
 	if err == nil && place == PlaceHeld && c.store == nil {
 		state = StateRunning // claimed in between: the mark tells its worker

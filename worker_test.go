@@ -460,3 +460,44 @@ func TestRequeueOpensANewRound(t *testing.T) {
 		r.stop()
 	})
 }
+
+// A worker may die between the Save of a job's end and its settlement: then the job waits though it is over, and a cancel
+// has no business with it. It must not end among the dead when its row says that it succeeded.
+func TestCancelLeavesAJobThatIsOver(t *testing.T) {
+	for _, end := range []worker.State{succeeded, worker.StateFailed} {
+		t.Run(string(end), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(context.Context, *worker.Job, ping) error { t.Error("it ran again"); return nil })
+				job := r.enqueue(1)
+				c, err := r.queue.Consume(t.Context(), "default", worker.ConsumeOptions{MaxCrashes: 3})
+				require.NoError(t, err)
+				claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+				require.NoError(t, err)
+				require.Len(t, claimed, 1)
+				require.NoError(t, c.Close(t.Context()))
+				r.queue.Fault = func(_ context.Context, call string) error {
+					if call == "MarkCanceled" { // after the client has read the row
+						st := *r.last(job.ID)
+						st.State, st.Version = end, claimed[0].Token<<14|3<<12
+						r.save(st)
+					}
+					return nil
+				}
+				state, err := r.pool.Client().Cancel(t.Context(), job.ID)
+				require.NoError(t, err)
+				assert.Equal(t, end, state)
+				assert.Equal(t, worker.PlaceWaiting, r.queue.Place("default", job.ID))
+
+				r.start()
+				r.quiet()
+				assert.Equal(t, end, r.last(job.ID).State)
+				want := worker.PlaceUnknown
+				if end == worker.StateFailed {
+					want = worker.PlaceDead
+				}
+				assert.Equal(t, want, r.queue.Place("default", job.ID), "it was settled as the row says")
+				r.stop()
+			})
+		})
+	}
+}
