@@ -239,7 +239,7 @@ type Requeuer interface {
 	// For a dead job it returns the job; for one that is unknown, or whose body cannot be decoded, nil.
 	DrawToken(ctx context.Context, queue, id string) (*Job, int64, error)
 	// Reopen moves a dead job back to its queue with the new body that job encodes to, or pushes an unknown one,
-	// with attempts and crashes 0 and the checkpoint kept. A job that waits or is held stays as it is.
+	// with attempts and crashes 0 and the checkpoint kept. A job that waits or is held stays as it is: ErrJobActive.
 	Reopen(ctx context.Context, job *Job) error
 }
 

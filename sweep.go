@@ -223,7 +223,11 @@ func (p *pass) sweepQueue(ctx context.Context, ids []string, places []Place) err
 			}
 		case row == nil:
 		case place == PlaceDead && p.cutShort(row):
-			if err := p.client.requeuer.Reopen(ctx, row.Job); err != nil {
+			err := p.client.requeuer.Reopen(ctx, row.Job)
+			if errors.Is(err, ErrJobActive) {
+				continue // by another's Requeue, of this round or an earlier one: that is seen when it has ended
+			}
+			if err != nil {
 				p.note(fmt.Errorf("job %q: %w", row.JobID, err))
 				continue
 			}

@@ -435,6 +435,60 @@ func TestSweepReopensARoundOnce(t *testing.T) {
 	})
 }
 
+// A sweep that comes to finish a Requeue and finds the job held, as a claim of an earlier round has it that was let in by
+// another Requeue, has not reopened the round: the next one does.
+func TestSweepFinishesARequeueLater(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var starts atomic.Int32
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil })
+		job := r.enqueue(1)
+		c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{MaxCrashes: 3})
+		require.NoError(t, err)
+		claim := func() *worker.Job {
+			jobs, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+			require.NoError(t, err)
+			require.Len(t, jobs, 1)
+			return jobs[0]
+		}
+		bury := func(held *worker.Job) {
+			require.NoError(t, c.Settle(t.Context(), worker.Verdict{Job: held, Action: worker.ActionBury}))
+		}
+		first := claim()
+		st := *r.last(job.ID)
+		st.State, st.Version = worker.StateFailed, first.Token<<14|3<<12
+		r.save(st)
+		bury(first)
+		_, token, err := r.queue.DrawToken(t.Context(), worker.DefaultQueue, job.ID)
+		require.NoError(t, err)
+		st.State, st.Version = queued, token<<14
+		r.save(st)
+
+		r.after(2 * time.Minute)
+		var late *worker.Job
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Reopen" {
+				r.queue.Fault = nil
+				require.NoError(t, r.queue.Reopen(t.Context(), first))
+				late = claim()
+			}
+			return nil
+		}
+		n, err := r.pool.Client().Sweep(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, n)
+		bury(late)
+		n, err = r.pool.Client().Sweep(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.NoError(t, c.Close(t.Context()))
+		r.start()
+		r.quiet()
+		assert.Equal(t, succeeded, r.last(job.ID).State)
+		assert.EqualValues(t, 1, starts.Load())
+		r.stop()
+	})
+}
+
 // pickyStore refuses every status of a job that runs or ran, when told so.
 type pickyStore struct {
 	*workertest.MemoryStatusStore

@@ -299,7 +299,7 @@ func TestReopen(t *testing.T) {
 			_, _, err := q.DrawToken(ctx, "default", "a")
 			require.ErrorIs(t, err, worker.ErrJobActive)
 			before := places(s)
-			require.NoError(t, q.Reopen(ctx, named(t, "a")[0]))
+			require.ErrorIs(t, q.Reopen(ctx, named(t, "a")[0]), worker.ErrJobActive)
 			require.Equal(t, before, places(s))
 		}
 		active()
@@ -316,7 +316,7 @@ func TestReopen(t *testing.T) {
 		require.NoError(t, q.Reopen(ctx, dead))
 		require.Len(t, s.list("wake"), 1)
 		accounted(t, s, "a")
-		require.NoError(t, q.Reopen(ctx, dead), "repeating it is safe")
+		require.ErrorIs(t, q.Reopen(ctx, dead), worker.ErrJobActive, "repeating it is safe")
 		accounted(t, s, "a")
 		again := claim(t, c, 1)[0]
 		require.Equal(t, 1, again.Attempt)
@@ -363,7 +363,7 @@ func TestAHeldJobIsActiveWithoutItsBody(t *testing.T) {
 		s.ok("HDEL", key("jobs"), "a")
 		_, _, err := q.DrawToken(context.Background(), "default", "a")
 		require.ErrorIs(t, err, worker.ErrJobActive)
-		require.NoError(t, q.Reopen(context.Background(), named(t, "a")[0]))
+		require.ErrorIs(t, q.Reopen(context.Background(), named(t, "a")[0]), worker.ErrJobActive)
 		require.Equal(t, map[string][]string{"a": {"held"}}, places(s))
 		require.Equal(t, worker.PlaceHeld, mark(t, q, "a").Place)
 	})

@@ -202,7 +202,9 @@ func (m *model) requeue() {
 
 func (m *model) reopen() {
 	id := m.anyID()
-	require.NoError(m.t, m.q.Reopen(context.Background(), newJob(m.t, worker.WithID(id))))
+	if err := m.q.Reopen(context.Background(), newJob(m.t, worker.WithID(id))); err != nil {
+		require.ErrorIs(m.t, err, worker.ErrJobActive)
+	}
 	m.alive[id] = true
 }
 

@@ -90,14 +90,25 @@ func bodyOf(s *script, reply []rueidis.RedisMessage, queue, id string) (*worker.
 	return nil, nil
 }
 
-// Reopen moves a dead job back to its queue with a new body, or pushes one that is unknown.
+// Reopen moves a dead job back to its queue with a new body, or pushes one that is unknown. One that is active stays.
 func (q *Queue) Reopen(ctx context.Context, job *worker.Job) error {
 	body, err := worker.EncodeJob(job)
 	if err != nil {
 		return fmt.Errorf("reopen: %w", err)
 	}
-	_, err = q.everywhere(ctx, requeueMoveScript, job.Queue, job.ID, rueidis.BinaryString(body), dueArg(job))
-	return explain("reopen a job on", job.Queue, err)
+	const doing = "reopen a job on"
+	reply, err := q.everywhere(ctx, requeueMoveScript, job.Queue, job.ID, rueidis.BinaryString(body), dueArg(job))
+	if err != nil {
+		return explain(doing, job.Queue, err)
+	}
+	name, err := reply[0].ToString()
+	if err != nil {
+		return explain(doing, job.Queue, err)
+	}
+	if place := placeNamed(name); place == worker.PlaceWaiting || place == worker.PlaceHeld {
+		return fmt.Errorf("%s %s: job %q: %w", doing, job.Queue, job.ID, worker.ErrJobActive)
+	}
+	return nil
 }
 
 // maxKnow is how many jobs one call of the know script looks for, as each costs a look at every worker.

@@ -251,7 +251,7 @@ func (q *MemoryQueue) Reopen(ctx context.Context, job *worker.Job) error {
 	l := q.laneLocked(job.Queue)
 	e := l.entries[job.ID]
 	if e != nil && e.place != worker.PlaceDead {
-		return nil
+		return fmt.Errorf("reopen: job %q: %w", job.ID, worker.ErrJobActive)
 	}
 	reopened := &entry{id: job.ID}
 	if e != nil {

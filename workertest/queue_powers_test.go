@@ -205,12 +205,14 @@ var badAtRequeue = map[string][]broken[worker.Queue]{
 		faulty("pushes whatever it is given", func(q *faultyQueue) {
 			q.reopen = func(_ context.Context, job *worker.Job) error {
 				body, err := worker.EncodeJob(job)
-				if err == nil {
-					q.EnqueueRaw(job.Queue, job.ID, body)
+				if err != nil {
+					return err
 				}
-				return err
+				q.EnqueueRaw(job.Queue, job.ID, body)
+				return worker.ErrJobActive
 			}
 		}),
+		reopensNothing,
 		spoilsReopened("starts held jobs over", func(_ entry, e *entry) { e.token = 0 }),
 	},
 }

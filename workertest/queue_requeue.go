@@ -23,7 +23,7 @@ var requeueRows = []row[*queueBench]{
 	{name: "reopen unknown", run: reopenUnknown,
 		promise: "reopening an id that the queue doesn't know pushes it"},
 	{name: "reopen active", run: reopenActive,
-		promise: "reopening a job that waits or is held leaves it as it is"},
+		promise: "reopening a job that waits or is held leaves it as it is, and answers ErrJobActive"},
 }
 
 // requeuer returns the queue as a Requeuer, and skips the row if it isn't one.
@@ -132,7 +132,10 @@ func reopenActive(b *queueBench) {
 	c := b.consume()
 	held := c.one()
 	for _, job := range jobs {
-		b.ok(requeuer.Reopen(b.ctx, b.job(worker.WithID(job.ID), worker.WithHeader("again", "yes"))), "reopen")
+		err := requeuer.Reopen(b.ctx, b.job(worker.WithID(job.ID), worker.WithHeader("again", "yes")))
+		if !errors.Is(err, worker.ErrJobActive) {
+			b.Fatalf("reopen of an active job: %v, want ErrJobActive", err)
+		}
 	}
 	if got := c.one(); got.ID != jobs[1].ID || got.Headers["again"] != "" {
 		b.Fatalf("claimed %s with headers %v, want %s as it was", got.ID, got.Headers, jobs[1].ID)
