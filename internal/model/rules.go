@@ -71,7 +71,7 @@ var ruleTexts = [rules]ruleText{
 	SaveBeforeSettle:    {"save before settle", "Nothing but Save, then Settle, makes a job final.", "work"},
 	RowsMoveForward:     {"rows move forward", "The row moves only to a higher version.", "takeover"},
 	FinalRowsStay:       {"final rows stay", "Failed and canceled yield only to a queued of the waiting phase with a later token, which only Requeue draws.", "cancel"},
-	SucceededStays:      {"succeeded stays", "Succeeded is final for ever.", "requeue twice"},
+	SucceededStays:      {"succeeded stays", "Succeeded is final for ever.", "requeue"},
 	RefusedRowYields:    {"a refused row yields", "A failed of token 0 (\"not enqueued\") yields to any queued and any claim.", "enqueue twice"},
 	RunningIsAsked:      {"running is asked", "Save(running) that is not OK, and final: the job is over: don't run it.", "takeover"},
 	OverruledFollowsRow: {"overruled follows the row", "Not OK and final: settle it as that.", "takeover"},
