@@ -14,6 +14,7 @@ const (
 	ranAfterCancel
 	robbed
 	disowned
+	miscounted
 	acknowledgedNowhere
 
 	// States.
@@ -28,6 +29,7 @@ const (
 	undeserved
 	leftover
 	neverEnds
+	goesRound
 )
 
 var breachTexts = [...]string{
@@ -39,6 +41,7 @@ var breachTexts = [...]string{
 	ranAfterCancel:      "a handler was started by a later claim than an acknowledged cancel",
 	robbed:              "a worker that could renew its lease was taken over",
 	disowned:            "a worker took a claim for lost that the queue has",
+	miscounted:          "an attempt is counted that was none, or none that was",
 	acknowledgedNowhere: "a producer was told that a job is enqueued which is nowhere",
 	lost:                "an accepted job is in no place",
 	doubled:             "a job is in two places",
@@ -48,7 +51,8 @@ var breachTexts = [...]string{
 	disagrees:           "queue and row disagree on how a job ended",
 	undeserved:          "an accepted job failed though neither its handler nor its crashes say so",
 	leftover:            "a finished job left something behind",
-	neverEnds:           "from here on nothing comes to its end",
+	neverEnds:           "nothing comes to its end any more",
+	goesRound:           "without a fault or a sweep it can go round for ever",
 }
 
 func (b breach) String() string { return breachTexts[b] }

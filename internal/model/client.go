@@ -93,7 +93,7 @@ func (m *machine) producerStep(s *State, c, job int) {
 			m.spend(s, func(f *Faults) *uint8 { return &f.NoMemory },
 				Step{Actor: clientNames[c], Op: ProducerPush, Job: job + 1, Fault: NoMemory}, func(n *State) {
 					who := &n.clients[c]
-					if who.repeated || !m.has(RefusalIsSaved) {
+					if who.repeated && m.has(RepeatedGoesOn) || !m.has(RefusalIsSaved) {
 						who.finish()
 						return
 					}
@@ -243,8 +243,9 @@ func (m *machine) sweepStep(s *State, c int) {
 		m.call(s, c, SweepAsk, job, func(n *State, who *caller) {
 			if who.at, who.place = atThird, n.placeOf(job); who.place == waits || who.place == held {
 				who.rest()
+			} else if m.has(SweepReadsAgain) {
+				who.row = row{} // what the page said may be over
 			}
-			who.row = row{} // what the page said may be over
 		})
 	case atThird:
 		m.sweepAct(s, c, job)

@@ -19,8 +19,9 @@ type Result struct {
 }
 
 // Explore goes through all states of a world, with one rule off or none. Each state is judged by itself; those in which
-// only faults can happen are judged as ends; and from each an end must be in reach without any further fault. States are
-// told apart by a hash of 64 bits.
+// only faults can happen are judged as ends; from each an end must be in reach without any further fault; and none may be
+// come back to by steps that are neither faults nor a sweep's, which looks again and again. States are told apart by a hash
+// of 64 bits.
 func Explore(w World, off Rule) (Result, error) {
 	e := &explorer{
 		machine: machine{world: w, off: off},
@@ -28,7 +29,7 @@ func Explore(w World, off Rule) (Result, error) {
 		seen:    make(map[uint64]int32),
 		found:   -1,
 	}
-	e.machine.emit = e.take
+	e.emit = e.take
 	e.add(-1, Step{}, w.begin())
 	for e.at = 0; e.at < len(e.states) && e.found < 0; e.at++ {
 		if e.at >= MaxStates {
@@ -38,6 +39,9 @@ func Explore(w World, off Rule) (Result, error) {
 	}
 	if e.found < 0 {
 		e.findEndless()
+	}
+	if e.found < 0 && w.Faults.Torn == 0 { // the two copies of a doubled job may overrule each other time and again
+		e.findCircles()
 	}
 	return e.result(), nil
 }
@@ -49,12 +53,14 @@ type explorer struct {
 	seen   map[uint64]int32
 	states []State
 	nodes  []node
-	edges  []edge // without faults
+	edges  []edge // of steps that are no faults
+	sweeps []edge // of those that are a sweep's
 	ends   []int32
 	at     int // the state whose steps are made
 	moves  bool
 	found  int
 	breach breach
+	stuck  []bool // states from which only such states are gone to, for ever
 }
 
 // node is how a state was first come to.
@@ -85,13 +91,19 @@ func (e *explorer) take(step Step, s State) {
 	to := e.add(int32(e.at), step, s)
 	if !step.faulty() {
 		e.moves = true
-		e.edges = append(e.edges, edge{int32(e.at), to})
+		if step.sweeps() {
+			e.sweeps = append(e.sweeps, edge{int32(e.at), to})
+		} else {
+			e.edges = append(e.edges, edge{int32(e.at), to})
+		}
 	}
 }
 
+func (e *explorer) key(s *State) uint64 { return maphash.Comparable(e.seed, *s) }
+
 // add returns a state's number, and judges it when it is new.
 func (e *explorer) add(from int32, step Step, s State) int32 {
-	key := maphash.Comparable(e.seed, s)
+	key := e.key(&s)
 	if i, ok := e.seen[key]; ok {
 		return i
 	}
@@ -109,45 +121,20 @@ func (e *explorer) add(from int32, step Step, s State) int32 {
 	return i
 }
 
-// findEndless looks for the first state from which no end can be reached without a fault.
-func (e *explorer) findEndless() {
-	slices.SortFunc(e.edges, func(a, b edge) int { return int(a.to) - int(b.to) })
-	first := make([]int32, len(e.states)+1) // the edges to i are first[i] to first[i+1]
-	for _, x := range e.edges {
-		first[x.to+1]++
-	}
-	for i := range e.states {
-		first[i+1] += first[i]
-	}
-	ends := make([]bool, len(e.states))
-	work := slices.Clone(e.ends)
-	for _, i := range work {
-		ends[i] = true
-	}
-	for len(work) > 0 {
-		i := work[len(work)-1]
-		work = work[:len(work)-1]
-		for _, x := range e.edges[first[i]:first[i+1]] {
-			if !ends[x.from] {
-				ends[x.from] = true
-				work = append(work, x.from)
-			}
-		}
-	}
-	if i := slices.Index(ends, false); i >= 0 {
-		e.found, e.breach = i, neverEnds
-	}
-}
-
+// result says what was found, with the way to it.
 func (e *explorer) result() Result {
 	r := Result{States: len(e.states), Ends: len(e.ends), Depth: int(e.nodes[len(e.nodes)-1].depth)}
 	if e.found < 0 {
 		return r
 	}
-	r.Found = &Schedule{World: e.world.Name, Rule: e.off, Breach: e.breach.String()}
+	s := &Schedule{World: e.world.Name, Rule: e.off, Breach: e.breach.String()}
 	for i := int32(e.found); e.nodes[i].from >= 0; i = e.nodes[i].from {
-		r.Found.Steps = append(r.Found.Steps, e.nodes[i].step)
+		s.Steps = append(s.Steps, e.nodes[i].step)
 	}
-	slices.Reverse(r.Found.Steps)
+	slices.Reverse(s.Steps)
+	if e.stuck != nil {
+		e.goRound(s)
+	}
+	r.Found = s
 	return r
 }

@@ -100,7 +100,7 @@ func (m *machine) queueFaults(s *State) {
 		n.sessions = [maxSessions]session{}
 		n.lostData = true
 		for j := range n.ghosts {
-			n.ghosts[j].canceled = 0 // its mark is gone
+			n.ghosts[j].canceled, n.ghosts[j].tries = 0, 0 // its mark and its counts are gone
 		}
 		if m.world.ClockBack || !m.has(TokensRise) {
 			n.counter = 0

@@ -39,12 +39,13 @@ func (s *State) placeOf(job int) place {
 // enqueue is the enqueue script: it reports whether the job is new.
 func (m *machine) enqueue(s *State, job int) bool {
 	q := &s.jobs[job]
-	if q.body && m.has(EnqueueById) {
+	if q.body && m.has(EnqueueByID) {
 		return false
 	}
 	q.body = true
 	q.addPending()
 	s.ghosts[job].accepted = true
+	s.ghosts[job].tries = 0
 	return true
 }
 
@@ -108,6 +109,9 @@ func (m *machine) takeFrom(s *State, ses, job int, list *uint8, least token, may
 		}
 		t := m.draw(s, least)
 		s.sessions[ses].held[job] = t
+		if q.attempts != s.ghosts[job].tries && m.world.Faults.Torn == 0 {
+			s.broken = miscounted
+		}
 		*list--
 		return m.claimedAttempt(q, job, t), true
 	}
@@ -129,7 +133,7 @@ func (m *machine) claimedAttempt(q *queued, job int, t token) attempt {
 
 // settle is the settle script for one verdict. It reports false when the session is over.
 func (m *machine) settle(s *State, ses, job int, t token, v verdict, outcome rowState, torn bool) bool {
-	if ses < 0 || !s.sessions[ses].registered() {
+	if !s.sessions[ses].registered() && m.has(SettleChecksSession) {
 		return false
 	}
 	entry := &s.sessions[ses].held[job]
@@ -148,6 +152,7 @@ func (m *machine) settle(s *State, ses, job int, t token, v verdict, outcome row
 		}
 		*q = queued{pending: q.pending, suspects: q.suspects, void: q.void, marked: q.marked && !m.has(EndDropsMark)}
 	case retry:
+		s.ghosts[job].tries = min(s.ghosts[job].tries+1, maxAttempts)
 		q.attempts = min(q.attempts+1, maxAttempts)
 		q.scheduled = true
 	case release:
@@ -205,8 +210,13 @@ func (m *machine) reopen(s *State, job int) bool {
 		return false
 	}
 	q := &s.jobs[job]
+	was := *q
 	*q = queued{body: true, pending: q.pending, suspects: q.suspects, void: q.void}
+	if !m.has(RoundStartsAnew) {
+		q.attempts, q.crashes = was.attempts, was.crashes
+	}
 	q.addPending()
+	s.ghosts[job].tries = 0
 	s.ghosts[job].accepted = true
 	return true
 }
@@ -244,6 +254,21 @@ func (m *machine) retire(s *State, ses int, torn bool) {
 	if left == 0 || !m.has(RemoveWhenEmpty) {
 		*x = session{}
 	}
+}
+
+// closeSession is retire as a worker calls it for itself: all that it holds goes back, with no crash counted.
+func (m *machine) closeSession(s *State, w int) {
+	p := &s.workers[w]
+	x := &s.sessions[p.session-1]
+	if x.registered() {
+		for j, t := range x.held {
+			if t > 0 && (m.has(CloseReadsQueue) || p.knows(j, t)) {
+				m.putBack(s, j)
+			}
+		}
+		*x = session{}
+	}
+	*p = process{}
 }
 
 // moveBack is retire's way with one job.

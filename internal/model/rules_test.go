@@ -67,3 +67,17 @@ func TestWhatIsNoScheduleIsRefused(t *testing.T) {
 		assert.Errorf(t, err, "%q", text)
 	}
 }
+
+// What a spare rule guards against, another one stops as well: turning it off alone breaks nothing. Each says what it is
+// there for all the same.
+func TestSpareRules(t *testing.T) {
+	for _, r := range SpareRules() {
+		t.Run(r.String(), func(t *testing.T) {
+			require.NotEmpty(t, r.Text())
+			require.NotEmpty(t, r.Reason())
+			found, err := Explore(worldNamed(t, r.World()), r)
+			require.NoError(t, err)
+			require.Nilf(t, found.Found, "it is needed after all:\n%s", found.Found)
+		})
+	}
+}

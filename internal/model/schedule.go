@@ -17,7 +17,11 @@ type Schedule struct {
 	Rule   Rule   // the one that was off
 	Breach string // what then happened
 	Steps  []Step
+	Loop   int // how many of the last steps then repeat for ever; 0: none
 }
+
+// forEver is the line before the steps that repeat.
+const forEver = "for ever:"
 
 //go:embed schedules/*.txt
 var schedules embed.FS
@@ -49,7 +53,10 @@ func Schedules() ([]Schedule, error) {
 func (s *Schedule) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "world: %s\nwithout: %s\nbreach: %s\n\n", s.World, s.Rule, s.Breach)
-	for _, step := range s.Steps {
+	for i, step := range s.Steps {
+		if s.Loop > 0 && i == len(s.Steps)-s.Loop {
+			b.WriteString(forEver + "\n")
+		}
 		b.WriteString(step.String())
 		b.WriteByte('\n')
 	}
@@ -68,12 +75,21 @@ func ParseSchedule(text string) (*Schedule, error) {
 			return nil, err
 		}
 	}
+	loop := -1
 	for line := range strings.Lines(body) {
-		step, err := parseStep(strings.TrimSpace(line))
+		line = strings.TrimSpace(line)
+		if line == forEver {
+			loop = len(s.Steps)
+			continue
+		}
+		step, err := parseStep(line)
 		if err != nil {
 			return nil, err
 		}
 		s.Steps = append(s.Steps, step)
+	}
+	if loop >= 0 {
+		s.Loop = len(s.Steps) - loop
 	}
 	return s, nil
 }

@@ -8,7 +8,7 @@ const (
 	maxClients  = 3
 )
 
-// token is a fencing token. Only the order of tokens matters, so that states hold their ranks: see normalize.
+// token is a fencing token. Only the order of tokens matters, so states hold their ranks: see rankTokens.
 type token = uint8
 
 // State is all that the model remembers. It is comparable, has no pointers, and two states that behave the same are
@@ -200,69 +200,8 @@ const (
 type ghost struct {
 	accepted bool     // the queue had it once
 	acked    bool     // a producer was told that it was enqueued
+	tries    uint8    // attempts of this round that count
 	deserved bool     // a handler of this round failed for good, or too many workers died
 	over     rowState // how a settlement has ended this round
 	canceled token    // of a cancel in this round whose caller was told of it
-}
-
-// tokens calls visit for each token in the state.
-func (s *State) tokens(visit func(*token)) {
-	visit(&s.counter)
-	for i := range s.sessions {
-		for j := range maxJobs {
-			visit(&s.sessions[i].held[j])
-		}
-	}
-	for j := range maxJobs {
-		visit(&s.rows[j].token)
-		visit(&s.ghosts[j].canceled)
-	}
-	for i := range s.workers {
-		s.workers[i].tokens(visit)
-	}
-	for i := range s.clients {
-		c := &s.clients[i]
-		visit(&c.token)
-		visit(&c.row.token)
-		for j := range maxJobs {
-			visit(&c.reopened[j])
-		}
-	}
-}
-
-func (p *process) tokens(visit func(*token)) {
-	if p.power == down {
-		return
-	}
-	visit(&p.least)
-	visit(&p.reply.attempt.token)
-	visit(&p.reply.attempt.inQueue)
-	for j := range maxJobs {
-		visit(&p.beat.held[j])
-		visit(&p.strange[j].token)
-	}
-	for i := range p.slots {
-		visit(&p.slots[i].token)
-		visit(&p.slots[i].inQueue)
-	}
-}
-
-// normalize replaces tokens by their ranks. Nothing but their order is ever looked at, so a state goes on as before, and
-// a world in which claims go round for ever has finitely many states.
-func (s *State) normalize() {
-	var used uint64
-	s.tokens(func(t *token) { used |= 1 << *t })
-	used |= 1 // 0 stays 0: no token
-	if used&(used+1) == 0 {
-		return // no gaps
-	}
-	var rank [64]token
-	next := token(0)
-	for t := range rank {
-		rank[t] = next
-		if used>>t&1 == 1 {
-			next++
-		}
-	}
-	s.tokens(func(t *token) { *t = rank[*t] })
 }

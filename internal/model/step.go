@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Op is what an actor does in a step. The names are those of the real seams.
 type Op string
@@ -46,6 +49,7 @@ const (
 	LeaseExpires  Op = "lease.expires"  // of session Other
 	GracePasses   Op = "grace.passes"   // while a lease is seen expired
 	WorkerDies    Op = "worker.dies"    // a fault
+	WorkerStops   Op = "worker.stops"   // a fault: it closes its session
 	WorkerPauses  Op = "worker.pauses"  // a fault: it does nothing until it resumes, its lease included
 	ClientDies    Op = "client.dies"    // a fault
 	ClientRepeats Op = "client.repeats" // a fault: what it did last was done, and its caller calls again
@@ -72,7 +76,7 @@ type Step struct {
 	Actor  string // "w1", "w2": workers; "c1"…: the world's clients in order; "queue"
 	Op     Op
 	Job    int    // from 1; 0: of no job
-	Other  int    // the session that a step is about, from 1; 0: none
+	Other  int    // the session that a step is about: 1, 2: that of w1, w2, while it has one; else nobody's; 0: none
 	Result string // of a handler: "succeeds", "fails", "fails for good", "stops", "kills its worker"
 	Fault  Fault
 }
@@ -95,10 +99,13 @@ func (s Step) String() string {
 	return text
 }
 
+// sweeps reports whether the step is one of a sweep's, which looks again and again.
+func (s Step) sweeps() bool { return strings.HasPrefix(string(s.Op), "sweep.") }
+
 // faulty reports whether the step is one of those that are bounded in number and that nothing may depend on.
 func (s Step) faulty() bool {
 	switch s.Op {
-	case WorkerDies, WorkerPauses, ClientDies, ClientRepeats, QueueAway, QueueEmpty:
+	case WorkerDies, WorkerStops, WorkerPauses, ClientDies, ClientRepeats, QueueAway, QueueEmpty:
 		return true
 	}
 	return s.Fault != NoFault

@@ -21,7 +21,7 @@ func (m *machine) save(s *State, job int, st row) answer {
 	switch {
 	case was.state == succeeded:
 		s.broken = reopenedSuccess
-	case was.state.final() && !was.refused() && !(st.opens() && st.token > was.token):
+	case was.state.final() && !was.refused() && (!st.opens() || st.token <= was.token):
 		s.broken = replacedFinal
 	case st.version() < was.version() && !was.refused():
 		s.broken = wentBack
@@ -42,7 +42,7 @@ func (m *machine) supersedes(st, was row) bool {
 		return st.opens() || st.version() > was.version()
 	case was.state.final() && m.has(FinalRowsStay):
 		return st.opens() && st.token > was.token
-	case st.opens() && st.token > 0 && !was.state.final():
+	case st.opens() && st.token > 0 && !was.state.final() && m.has(RoundReplacesNothing):
 		return false
 	}
 	return st.version() > was.version() || !m.has(RowsMoveForward)

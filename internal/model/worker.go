@@ -23,6 +23,9 @@ func (m *machine) workerSteps(s *State, w int) {
 	m.spend(s, func(f *Faults) *uint8 { return &f.Deaths }, Step{Actor: name, Op: WorkerDies}, func(n *State) {
 		n.workers[w] = process{}
 	})
+	m.spend(s, func(f *Faults) *uint8 { return &f.Stops }, Step{Actor: name, Op: WorkerStops}, func(n *State) {
+		m.closeSession(n, w)
+	})
 	m.spend(s, func(f *Faults) *uint8 { return &f.Pauses }, Step{Actor: name, Op: WorkerPauses}, func(n *State) {
 		n.workers[w].power = paused
 	})
@@ -226,7 +229,7 @@ func (m *machine) compare(s *State, w int, heard beatReply) {
 		if a.at == idle {
 			continue
 		}
-		missing := !a.settling && heard.held[a.job] != a.inQueue
+		missing := heard.held[a.job] != a.inQueue && (!a.settling || !m.has(SettlingIsNotMissing))
 		running := a.at == claimed || a.at == started
 		if missing && running && (a.missing || !m.has(LostAtTwoBeats)) {
 			if s.sessions[p.session-1].held[a.job] == a.inQueue {

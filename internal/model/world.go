@@ -4,6 +4,7 @@ package model
 type Faults struct {
 	Deaths       uint8 // of workers; they start anew
 	Pauses       uint8 // of workers: beyond the lease, or shorter
+	Stops        uint8 // of workers in good order, with jobs unsettled; they start anew
 	Cuts         uint8 // replies lost or slow
 	Torn         uint8 // scripts that failed between their writes
 	Away         uint8 // outages of the queue's server that are longer than a lease
@@ -22,6 +23,7 @@ type World struct {
 	Clients        []ClientSpec
 	Waiting        []int // jobs that are enqueued at the beginning, from 1
 	Dead           []int // jobs that have failed at the beginning
+	Suspect        bool  // jobs that are enqueued have crashed workers before
 	Poison         int   // the job whose handler kills its worker; 0: none
 	AlwaysSucceeds bool  // handlers do
 	ClockBack      bool  // with its data the queue loses the time
@@ -49,13 +51,16 @@ func (w *World) begin() State {
 	for _, j := range w.Waiting {
 		s.jobs[j-1] = queued{body: true, pending: 1}
 		s.rows[j-1] = row{state: waiting}
+		if w.Suspect {
+			s.jobs[j-1] = queued{body: true, suspects: 1, crashes: uint8(w.threshold())}
+		}
 		s.ghosts[j-1] = ghost{accepted: true, acked: true}
 	}
 	for _, j := range w.Dead {
 		s.counter++
-		s.jobs[j-1] = queued{body: true, dead: failed}
+		s.jobs[j-1] = queued{body: true, dead: failed, attempts: 1}
 		s.rows[j-1] = row{failed, s.counter, phaseFinal}
-		s.ghosts[j-1] = ghost{accepted: true, acked: true, deserved: true}
+		s.ghosts[j-1] = ghost{accepted: true, acked: true, tries: 1, deserved: true}
 	}
 	return s
 }
@@ -78,8 +83,12 @@ var worlds = []World{
 		Faults: Faults{Away: 1, Cuts: 1},
 	},
 	{
+		Name: "stop", Jobs: 1, Workers: 2, Slots: 1, Waiting: []int{1},
+		Faults: Faults{Stops: 2, Cuts: 1},
+	},
+	{
 		Name: "two jobs", Jobs: 2, Workers: 2, Slots: 2, Waiting: []int{1, 2}, AlwaysSucceeds: true,
-		Faults: Faults{Pauses: 1},
+		Faults: Faults{Deaths: 1, Pauses: 1},
 	},
 	{
 		Name: "poison", Jobs: 2, Workers: 2, Slots: 2, Waiting: []int{1, 2}, Poison: 1, AlwaysSucceeds: true,
@@ -109,6 +118,11 @@ var worlds = []World{
 		Faults:  Faults{Pauses: 1, Cuts: 1, ClientDeaths: 1},
 	},
 	{
+		Name: "cancel a suspect", Jobs: 2, Workers: 2, Slots: 2, Waiting: []int{1, 2}, Suspect: true, AlwaysSucceeds: true,
+		Clients: []ClientSpec{{Kind: Cancels, Job: 1}},
+		Faults:  Faults{ClientDeaths: 1},
+	},
+	{
 		Name: "requeue", Jobs: 1, Workers: 1, Slots: 1, Dead: []int{1},
 		Clients: []ClientSpec{{Kind: Requeues, Job: 1}, {Kind: Requeues, Job: 1}},
 		Faults:  Faults{Deaths: 1, Repeats: 1},
@@ -126,6 +140,11 @@ var worlds = []World{
 	{
 		Name: "sweep and requeue", Jobs: 1, Workers: 1, Slots: 1, Dead: []int{1},
 		Clients: []ClientSpec{{Kind: Requeues, Job: 1}, {Kind: Sweeps}, {Kind: Requeues, Job: 1}},
+		Faults:  Faults{ClientDeaths: 1, Deaths: 1},
+	},
+	{
+		Name: "races", Jobs: 1, Workers: 1, Slots: 1, Waiting: []int{1},
+		Clients: []ClientSpec{{Kind: Cancels, Job: 1}, {Kind: Sweeps}, {Kind: Requeues, Job: 1}},
 		Faults:  Faults{ClientDeaths: 1, Deaths: 1},
 	},
 	{
