@@ -9,6 +9,7 @@ const (
 	Cancels
 	Requeues
 	Sweeps
+	Pushes // what was committed with its row
 )
 
 // ClientSpec is one client of a world.
@@ -23,6 +24,7 @@ const (
 	atSecond
 	atThird
 	atFourth
+	atFifth
 	atEnd
 )
 
@@ -33,7 +35,7 @@ func (m *machine) clientSteps(s *State, c int) {
 	switch {
 	case who.at == atEnd:
 		return
-	case spec.Kind == Enqueues:
+	case spec.Kind == Enqueues || spec.Kind == Pushes:
 		m.producerStep(s, c, spec.Job-1)
 	case spec.Kind == Cancels:
 		m.cancelStep(s, c, spec.Job-1)
@@ -63,58 +65,6 @@ func (c *caller) finish() { *c = caller{at: atEnd} }
 // call emits one step of a client.
 func (m *machine) call(s *State, c int, op Op, job int, change func(*State, *caller)) {
 	m.step(s, Step{Actor: clientNames[c], Op: op, Job: job + 1}, func(n *State) { change(n, &n.clients[c]) })
-}
-
-// producerStep is Client.Enqueue: save, push, and what follows a refusal.
-func (m *machine) producerStep(s *State, c, job int) {
-	switch s.clients[c].at {
-	case atStart:
-		m.call(s, c, ProducerSave, job, func(n *State, who *caller) {
-			got := m.save(n, job, row{state: waiting})
-			switch {
-			case got.ok || !got.row.state.final() && m.has(EnqueueAsksQueue):
-				who.at, who.repeated = atSecond, got.repeated || !got.ok
-			case got.row.state.final():
-				who.finish()
-			default:
-				m.acknowledge(n, c, job)
-			}
-		})
-	case atSecond:
-		m.call(s, c, ProducerPush, job, func(n *State, who *caller) {
-			switch isNew := m.enqueue(n, job); {
-			case isNew || n.jobs[job].dead == none:
-				m.acknowledge(n, c, job)
-			default:
-				who.at, who.row = atThird, row{state: n.jobs[job].dead, phase: phaseFinal}
-			}
-		})
-		if !s.jobs[job].body {
-			m.spend(s, func(f *Faults) *uint8 { return &f.NoMemory },
-				Step{Actor: clientNames[c], Op: ProducerPush, Job: job + 1, Fault: NoMemory}, func(n *State) {
-					who := &n.clients[c]
-					if who.repeated && m.has(RepeatedGoesOn) || !m.has(RefusalIsSaved) {
-						who.finish()
-						return
-					}
-					who.at, who.row = atThird, row{state: failed, phase: phaseFinal}
-				})
-		}
-	default:
-		m.call(s, c, ProducerRefused, job, func(n *State, who *caller) {
-			m.save(n, job, who.row)
-			who.finish()
-		})
-	}
-}
-
-// acknowledge tells a producer that its job was enqueued.
-func (m *machine) acknowledge(s *State, c, job int) {
-	s.clients[c].finish()
-	s.ghosts[job].acked = true
-	if s.placeOf(job) == unknown && !s.rows[job].state.final() {
-		s.broken = acknowledgedNowhere
-	}
 }
 
 // cancelStep is Client.Cancel: read, mark, save, remove.
@@ -284,7 +234,7 @@ func (m *machine) sweepAct(s *State, c, job int) {
 	m.call(s, c, SweepPush, job, func(n *State, who *caller) {
 		m.enqueue(n, job)
 		end := n.jobs[job].dead
-		if end == none || !m.has(SweepRecordsDead) {
+		if end == none || !m.has(SweepRecordsDead) || who.place != dead && m.has(SweepRecordsSeenDead) {
 			who.rest()
 			return
 		}

@@ -48,7 +48,7 @@ func cuts(f *Faults) *uint8 { return &f.Cuts }
 // The names of actors.
 var (
 	workerNames = [maxWorkers]string{"w1", "w2"}
-	clientNames = [maxClients]string{"c1", "c2", "c3"}
+	clientNames = [maxClients]string{"c1", "c2", "c3", "c4"}
 )
 
 // leaseSteps let time pass for leases that nobody renews.

@@ -216,8 +216,9 @@ func (m *machine) reopen(s *State, job int) bool {
 		q.attempts, q.crashes = was.attempts, was.crashes
 	}
 	q.addPending()
-	s.ghosts[job].tries = 0
-	s.ghosts[job].accepted = true
+	g := &s.ghosts[job]
+	g.accepted, g.tries = true, 0
+	g.canceled = 0 // a cancel of this moment came before the round, or else comes upon it
 	return true
 }
 

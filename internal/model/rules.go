@@ -58,6 +58,9 @@ const (
 	ReopenTellsActive
 	SweepRecordsDead
 	SweepKeepsToken
+	SweepRecordsSeenDead
+	PushLeavesRounds
+	PushAsksAgain
 
 	firstSpare // What follows can be turned off alone without a breach: see Rule.Reason.
 
@@ -255,6 +258,18 @@ var ruleTexts = [rules]ruleText{
 	SweepRecordsDead: {
 		name: "sweep records the dead", world: "unstorable",
 		text: "Dead, and the row unfinished: Sweep records the end.",
+	},
+	SweepRecordsSeenDead: {
+		name: "sweep records what it saw dead", world: "sweep beside requeue",
+		text: "Sweep records the end only of a job that was dead when it asked, before it read the row.",
+	},
+	PushAsksAgain: {
+		name: "push asks again", world: "push",
+		text: "Push records the end only of a job that is dead still after it read the row.",
+	},
+	PushLeavesRounds: {
+		name: "push leaves rounds", world: "push",
+		text: "Push records no end in a row that opens a round: a Requeue is at it.",
 	},
 	SweepKeepsToken: {
 		name: "sweep keeps the token", world: "sweep and requeue",

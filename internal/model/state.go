@@ -5,7 +5,7 @@ const (
 	maxWorkers  = 2
 	maxSessions = 3 // one more than workers: a dead session waits for its takeover
 	maxSlots    = 2 // attempts of one worker
-	maxClients  = 3
+	maxClients  = 4
 )
 
 // token is a fencing token. Only the order of tokens matters, so states hold their ranks: see rankTokens.

@@ -12,6 +12,7 @@ type Op string
 const (
 	ProducerSave    Op = "producer.save"
 	ProducerPush    Op = "producer.push"
+	ProducerRead    Op = "producer.read"         // by a Push, of a job that the queue knows as dead
 	ProducerRefused Op = "producer.save-refused" // or the end of a job that the queue knows as dead
 	CancelRead      Op = "client.cancel.read"
 	CancelMark      Op = "client.cancel.mark"

@@ -143,6 +143,16 @@ var worlds = []World{
 		Faults:  Faults{ClientDeaths: 1, Deaths: 1},
 	},
 	{
+		Name: "sweep beside requeue", Jobs: 1, Workers: 1, Slots: 1,
+		Clients: []ClientSpec{{Kind: Enqueues, Job: 1}, {Kind: Sweeps}, {Kind: Requeues, Job: 1}},
+		Faults:  Faults{ClientDeaths: 1, Deaths: 1},
+	},
+	{
+		Name: "push", Jobs: 1, Workers: 1, Slots: 1,
+		Clients: []ClientSpec{{Kind: Pushes, Job: 1}, {Kind: Sweeps}, {Kind: Requeues, Job: 1}, {Kind: Pushes, Job: 1}},
+		Faults:  Faults{ClientDeaths: 1},
+	},
+	{
 		Name: "races", Jobs: 1, Workers: 1, Slots: 1, Waiting: []int{1},
 		Clients: []ClientSpec{{Kind: Cancels, Job: 1}, {Kind: Sweeps}, {Kind: Requeues, Job: 1}},
 		Faults:  Faults{ClientDeaths: 1, Deaths: 1},
