@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Push enqueues jobs whose first status is in the store already: after the commit of a transaction that wrote it, as
@@ -12,40 +13,79 @@ import (
 // call announces again, which a Notifier that knows versions, as redisnotify does, leaves out once the job has gone on.
 //
 // Jobs whose id the queue knows as ended are listed in an *EnqueueError with a *FinishedError, and their rows end, too, if
-// they still wait for their first run or the store is a Getter.
+// they still wait for their first run or the store is a Getter; but not where a Requeue has opened a round.
 func (c *Client) Push(ctx context.Context, jobs ...*Job) error {
 	return c.send(ctx, "push", jobs, c.pushAndTell)
 }
 
 // pushAndTell pushes, and tells of all jobs that they wait but of those of which the queue knows better.
 func (c *Client) pushAndTell(ctx context.Context, jobs []*Job) error {
-	err := c.push(ctx, jobs, c.tokenOf)
-	refused := &EnqueueError{}
-	errors.As(err, &refused)
+	err := c.push(ctx, jobs, nil)
+	refused, failed := (*EnqueueError)(nil), map[string]error{}
+	if errors.As(err, &refused) {
+		maps.Copy(failed, refused.Failed)
+		err = c.pushDead(ctx, jobs, failed)
+	}
 	for _, job := range jobs {
-		if !errors.As(refused.Failed[job.ID], new(*FinishedError)) {
+		if !errors.As(failed[job.ID], new(*FinishedError)) {
 			c.notes.announce(waitingStatus(job, 0))
 		}
+	}
+	if err == nil && len(failed) > 0 {
+		err = &EnqueueError{Failed: failed}
 	}
 	return err
 }
 
-// tokenOf returns the token of a job's row, 0 when it cannot be read.
-func (c *Client) tokenOf(ctx context.Context, id string) int64 {
+// pushDead pushes once more the jobs that failed as the queue says that they have ended, now that their rows are read: one
+// that is dead still was so after its row was read, so an unfinished row is that of a claim that is over. It brings failed up
+// to date.
+func (c *Client) pushDead(ctx context.Context, jobs []*Job, failed map[string]error) error {
+	var dead []*Job
+	tokens := make(map[string]int64)
+	for _, job := range jobs {
+		if !errors.As(failed[job.ID], new(*FinishedError)) {
+			continue
+		}
+		dead = append(dead, job)
+		if token, ours := c.tokenOf(ctx, job.ID); ours {
+			tokens[job.ID] = token
+		}
+	}
+	if len(dead) == 0 {
+		return nil
+	}
+	err := c.push(ctx, dead, tokens)
+	still := (*EnqueueError)(nil)
+	if err != nil && !errors.As(err, &still) {
+		return err
+	}
+	for _, job := range dead {
+		delete(failed, job.ID)
+	}
+	if still != nil {
+		maps.Copy(failed, still.Failed)
+	}
+	return nil
+}
+
+// tokenOf returns the token of a job's row, 0 when it cannot be read. It reports false for a row that opens a round: its
+// end is not ours to record, as a Requeue is at it.
+func (c *Client) tokenOf(ctx context.Context, id string) (token int64, ours bool) {
 	if c.getter == nil {
-		return 0
+		return 0, true
 	}
 	row, err := c.getter.Get(ctx, id)
 	if err != nil || row == nil {
-		return 0
+		return 0, true
 	}
-	return row.Token()
+	return row.Token(), !row.opens() || row.Token() == 0
 }
 
 // push enqueues jobs that have a row. A refusal says nothing about how they end: they go on waiting for the next try. The
-// end of those that the queue knows as dead is recorded under the tokens of their rows, which no later writer is
-// overruled by.
-func (c *Client) push(ctx context.Context, jobs []*Job, token func(context.Context, string) int64) error {
+// end of those that the queue knows as dead is recorded if they have an entry in tokens: the token of a row that was read
+// before, which no later writer is overruled by.
+func (c *Client) push(ctx context.Context, jobs []*Job, tokens map[string]int64) error {
 	err := c.queue.Enqueue(ctx, jobs...)
 	refused := (*EnqueueError)(nil)
 	if !errors.As(err, &refused) {
@@ -54,10 +94,10 @@ func (c *Client) push(ctx context.Context, jobs []*Job, token func(context.Conte
 		}
 		return nil
 	}
-	finished, tokens := make(map[string]error), make(map[string]int64)
+	finished := make(map[string]error)
 	for id, why := range refused.Failed {
-		if errors.As(why, new(*FinishedError)) {
-			finished[id], tokens[id] = why, token(ctx, id)
+		if _, ours := tokens[id]; ours && errors.As(why, new(*FinishedError)) {
+			finished[id] = why
 		}
 	}
 	c.saveRefused(ctx, jobs, tokens, finished)

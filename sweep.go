@@ -206,6 +206,7 @@ func (p *pass) note(problems ...error) {
 // sweepQueue enqueues again what is not in its place.
 func (p *pass) sweepQueue(ctx context.Context, ids []string, places []Place) error {
 	var lost []*Status
+	dead := make(map[string]int64) // the tokens of those that had ended before their rows were read
 	unread := 0
 	for i, place := range places {
 		if place == PlaceWaiting || place == PlaceHeld {
@@ -219,7 +220,7 @@ func (p *pass) sweepQueue(ctx context.Context, ids []string, places []Place) err
 		case err != nil:
 			p.note(fmt.Errorf("job %q: %w", ids[i], err))
 			if unread++; unread == maxUnread {
-				return p.push(ctx, lost) // the next page tells whether it is the store
+				return p.push(ctx, lost, dead) // the next page tells whether it is the store
 			}
 		case row == nil:
 		case place == PlaceDead && p.cutShort(row):
@@ -235,9 +236,12 @@ func (p *pass) sweepQueue(ctx context.Context, ids []string, places []Place) err
 			p.found++
 		default:
 			lost = append(lost, row)
+			if place == PlaceDead {
+				dead[row.JobID] = row.Token()
+			}
 		}
 	}
-	return p.push(ctx, lost)
+	return p.push(ctx, lost, dead)
 }
 
 // missing returns the row, with its job as it is to run, of a job that is still unfinished; nil when it isn't.
@@ -268,16 +272,17 @@ func (p *pass) cutShort(row *Status) bool {
 	return row.opens() && row.Token() > 0 && p.client.requeuer != nil && !p.client.reopened.has(row)
 }
 
-// push enqueues lost jobs again. Those that turn out to be over are recorded so.
-func (p *pass) push(ctx context.Context, lost []*Status) error {
+// push enqueues lost jobs again. Those that are dead, as they were before, are recorded so; one that has died only since
+// may have a row that a Requeue has just opened.
+func (p *pass) push(ctx context.Context, lost []*Status, dead map[string]int64) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	jobs, tokens := make([]*Job, len(lost)), make(map[string]int64, len(lost))
+	jobs := make([]*Job, len(lost))
 	for i, row := range lost {
-		jobs[i], tokens[row.JobID] = row.Job, row.Token()
+		jobs[i] = row.Job
 	}
-	err := p.client.push(ctx, jobs, func(_ context.Context, id string) int64 { return tokens[id] })
+	err := p.client.push(ctx, jobs, dead)
 	refused := (*EnqueueError)(nil)
 	if err != nil && !errors.As(err, &refused) {
 		return err

@@ -435,6 +435,70 @@ func TestSweepReopensARoundOnce(t *testing.T) {
 	})
 }
 
+// byHand is a consumer whose jobs go their way step by step.
+type byHand struct {
+	*rig
+	consumer worker.Consumer
+}
+
+func (r *rig) byHand() *byHand {
+	c, err := r.queue.Consume(r.t.Context(), worker.DefaultQueue, worker.ConsumeOptions{MaxCrashes: 3})
+	require.NoError(r.t, err)
+	return &byHand{r, c}
+}
+
+func (h *byHand) claim() *worker.Job {
+	jobs, err := h.consumer.Claim(h.t.Context(), worker.ClaimOptions{Limit: 1})
+	require.NoError(h.t, err)
+	require.Len(h.t, jobs, 1)
+	return jobs[0]
+}
+
+func (h *byHand) bury(job *worker.Job) {
+	require.NoError(h.t, h.consumer.Settle(h.t.Context(), worker.Verdict{Job: job, Action: worker.ActionBury}))
+}
+
+// record saves a state of the job in a phase of a token.
+func (h *byHand) record(id string, state worker.State, token, phase int64) {
+	st := *h.last(id)
+	st.State, st.Version = state, token<<14|phase<<12
+	h.save(st)
+}
+
+// fail claims a job and lets it fail for good.
+func (h *byHand) fail() *worker.Job {
+	job := h.claim()
+	h.record(job.ID, worker.StateFailed, job.Token, 3)
+	h.bury(job)
+	return job
+}
+
+// beginRequeue does all of a Requeue but the move.
+func (h *byHand) beginRequeue(id string) {
+	_, token, err := h.queue.DrawToken(h.t.Context(), worker.DefaultQueue, id)
+	require.NoError(h.t, err)
+	h.record(id, queued, token, 0)
+}
+
+// sweep sweeps and checks how many jobs it enqueued.
+func (h *byHand) sweep(want int) {
+	h.t.Helper()
+	n, err := h.pool.Client().Sweep(h.t.Context())
+	require.NoError(h.t, err)
+	require.Equal(h.t, want, n)
+}
+
+// runsOnce lets the pool run the job, which must succeed at once.
+func (h *byHand) runsOnce(id string, starts *atomic.Int32) {
+	h.t.Helper()
+	require.NoError(h.t, h.consumer.Close(h.t.Context()))
+	h.start()
+	h.quiet()
+	assert.Equal(h.t, succeeded, h.last(id).State)
+	assert.EqualValues(h.t, 1, starts.Load())
+	h.stop()
+}
+
 // A sweep that comes to finish a Requeue and finds the job held, as a claim of an earlier round has it that was let in by
 // another Requeue, has not reopened the round: the next one does.
 func TestSweepFinishesARequeueLater(t *testing.T) {
@@ -442,50 +506,91 @@ func TestSweepFinishesARequeueLater(t *testing.T) {
 		var starts atomic.Int32
 		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil })
 		job := r.enqueue(1)
-		c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{MaxCrashes: 3})
-		require.NoError(t, err)
-		claim := func() *worker.Job {
-			jobs, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
-			require.NoError(t, err)
-			require.Len(t, jobs, 1)
-			return jobs[0]
-		}
-		bury := func(held *worker.Job) {
-			require.NoError(t, c.Settle(t.Context(), worker.Verdict{Job: held, Action: worker.ActionBury}))
-		}
-		first := claim()
-		st := *r.last(job.ID)
-		st.State, st.Version = worker.StateFailed, first.Token<<14|3<<12
-		r.save(st)
-		bury(first)
-		_, token, err := r.queue.DrawToken(t.Context(), worker.DefaultQueue, job.ID)
-		require.NoError(t, err)
-		st.State, st.Version = queued, token<<14
-		r.save(st)
-
+		h := r.byHand()
+		first := h.fail()
+		h.beginRequeue(job.ID)
 		r.after(2 * time.Minute)
 		var late *worker.Job
 		r.queue.Fault = func(_ context.Context, call string) error {
 			if call == "Reopen" {
 				r.queue.Fault = nil
 				require.NoError(t, r.queue.Reopen(t.Context(), first))
-				late = claim()
+				late = h.claim()
 			}
 			return nil
 		}
-		n, err := r.pool.Client().Sweep(t.Context())
+		h.sweep(0)
+		h.bury(late)
+		h.sweep(1)
+		h.runsOnce(job.ID, &starts)
+	})
+}
+
+// hookedStore does something before it is read.
+type hookedStore struct {
+	*workertest.MemoryStatusStore
+	before func()
+}
+
+func (s *hookedStore) Get(ctx context.Context, id string) (*worker.Status, error) {
+	if before := s.before; before != nil {
+		s.before = nil
+		before()
+	}
+	return s.MemoryStatusStore.Get(ctx, id)
+}
+
+// Between a sweep's question to the queue and its look at the row, a job may be pushed, fail, and be requeued as far as
+// the row. The end that the queue then tells of is not the new round's.
+func TestSweepLeavesARequeueThatHasJustBegun(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var starts atomic.Int32
+		store := &hookedStore{MemoryStatusStore: workertest.NewStatusStore()}
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { starts.Add(1); return nil },
+			func(c *worker.Config) { c.StatusStore = store })
+		r.store = store.MemoryStatusStore
+		job, err := worker.NewJob(ping{1})
 		require.NoError(t, err)
-		require.Zero(t, n)
-		bury(late)
-		n, err = r.pool.Client().Sweep(t.Context())
+		st, err := worker.InitialStatus(job)
 		require.NoError(t, err)
-		require.Equal(t, 1, n)
-		require.NoError(t, c.Close(t.Context()))
-		r.start()
-		r.quiet()
-		assert.Equal(t, succeeded, r.last(job.ID).State)
-		assert.EqualValues(t, 1, starts.Load())
-		r.stop()
+		r.save(st)
+		r.after(2 * time.Minute)
+		h := r.byHand()
+		store.before = func() {
+			require.NoError(t, r.queue.Enqueue(t.Context(), job))
+			h.fail()
+			h.beginRequeue(job.ID)
+		}
+		h.sweep(0)
+		require.Equal(t, queued, r.last(job.ID).State)
+		r.after(2 * time.Minute)
+		h.sweep(1)
+		h.runsOnce(job.ID, &starts)
+	})
+}
+
+// A Push of a job that is dead leaves the row alone that a Requeue has opened, and one that runs again by then.
+func TestPushLeavesARequeueAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &hookedStore{MemoryStatusStore: workertest.NewStatusStore()}
+		r := newRig(t, noop, func(c *worker.Config) { c.StatusStore = store })
+		r.store = store.MemoryStatusStore
+		job := r.enqueue(1)
+		h := r.byHand()
+		h.fail()
+		h.beginRequeue(job.ID)
+		client := r.pool.Client()
+		require.ErrorAs(t, client.Push(t.Context(), job), new(*worker.FinishedError))
+		require.Equal(t, queued, r.last(job.ID).State)
+
+		store.before = func() {
+			require.NoError(t, r.queue.Reopen(t.Context(), job))
+			again := h.claim()
+			h.record(job.ID, running, again.Token, 1)
+		}
+		require.NoError(t, client.Push(t.Context(), job), "it is no longer dead")
+		require.Equal(t, running, r.last(job.ID).State)
+		require.NoError(t, h.consumer.Close(t.Context()))
 	})
 }
 
