@@ -10,12 +10,10 @@ func (m *machine) attemptSteps(s *State, w, i int) {
 		}
 	case a.at == started:
 		m.handler(s, w, i)
-	case a.at == settled && a.verdict != noVerdict && (m.has(SaveBeforeSettle) || a.outcome == none):
-		m.settleSteps(s, w, i)
-	case a.at == ended && !m.has(SaveBeforeSettle):
-		m.settleSteps(s, w, i)
-	case a.at != settled || !m.has(SaveBeforeSettle):
+	case a.at != settled:
 		m.saveOutcome(s, w, i)
+	case a.verdict != noVerdict:
+		m.settleSteps(s, w, i)
 	}
 }
 
@@ -92,6 +90,10 @@ func (m *machine) handler(s *State, w, i int) {
 		m.step(s, step, func(n *State) {
 			b := &n.workers[w].slots[i]
 			b.at, b.outcome = ended, outcome
+			if !m.has(SaveBeforeSettle) {
+				_, v := m.result(*b)
+				b.at, b.verdict, b.rejected = settled, v, outcome
+			}
 			if outcome == failed {
 				n.ghosts[a.job].deserved = true
 			}
@@ -145,7 +147,7 @@ func (m *machine) saveOutcome(s *State, w, i int) {
 		p := &n.workers[w]
 		got := m.save(n, job, st)
 		switch {
-		case !m.has(SaveBeforeSettle):
+		case !m.has(SaveBeforeSettle) && a.outcome != none: // it is settled
 			p.slots[i] = attempt{}
 		case got.ok:
 			p.slots[i].at, p.slots[i].verdict = settled, v
@@ -176,11 +178,6 @@ func (m *machine) settleSteps(s *State, w, i int) {
 	a := s.workers[w].slots[i]
 	job, ses := int(a.job), int(s.workers[w].session)-1
 	v, outcome := a.verdict, a.rejected
-	if !m.has(SaveBeforeSettle) && a.at == ended {
-		var st row
-		st, v = m.result(a)
-		outcome = st.state
-	}
 	step := Step{Actor: workerNames[w], Op: WorkerSettle, Job: job + 1}
 	m.step(s, step, func(n *State) {
 		p := &n.workers[w]
@@ -188,8 +185,8 @@ func (m *machine) settleSteps(s *State, w, i int) {
 		switch {
 		case !m.settle(n, ses, job, a.inQueue, v, outcome, false):
 			p.lose()
-		case !m.has(SaveBeforeSettle) && a.at == ended:
-			p.slots[i].at, p.slots[i].outcome, p.slots[i].verdict = settled, outcome, v
+		case !m.has(SaveBeforeSettle) && a.outcome != none:
+			p.slots[i].at = ended
 		default:
 			p.slots[i] = attempt{}
 		}

@@ -12,6 +12,9 @@ func TestAllRulesHoldEverything(t *testing.T) {
 	states := 0
 	for _, w := range Worlds() {
 		t.Run(w.Name, func(t *testing.T) {
+			if raced && w.Name != "stop" {
+				t.Skip("one goroutine does it all: under the race detector one world is enough")
+			}
 			start := time.Now()
 			r, err := Explore(w, AllRules)
 			require.NoError(t, err)

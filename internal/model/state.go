@@ -134,7 +134,7 @@ type stranger struct {
 	blocked bool // the claim that was unanswered at first sight still is
 }
 
-// step is how far an attempt has come.
+// progress is how far an attempt has come.
 type progress uint8
 
 const (
@@ -142,7 +142,7 @@ const (
 	claimed          // its running status is to be saved
 	started          // its handler runs
 	ended            // its outcome is to be saved
-	settled          // its verdict is to be settled
+	settled          // its verdict is to be settled, or was given up
 )
 
 // verdict is worker.Action, as far as the queue tells them apart.
