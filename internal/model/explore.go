@@ -23,19 +23,9 @@ type Result struct {
 // come back to by steps that are neither faults nor a sweep's, which looks again and again. States are told apart by a hash
 // of 64 bits.
 func Explore(w World, off Rule) (Result, error) {
-	e := &explorer{
-		machine: machine{world: w, off: off},
-		seed:    maphash.MakeSeed(),
-		seen:    make(map[uint64]int32),
-		found:   -1,
-	}
-	e.emit = e.take
-	e.add(-1, Step{}, w.begin())
-	for e.at = 0; e.at < len(e.states) && e.found < 0; e.at++ {
-		if e.at >= MaxStates {
-			return Result{}, fmt.Errorf("world %q without %q has more than %d states", w.Name, off, MaxStates)
-		}
-		e.visit()
+	e := newExplorer(w, off)
+	if err := e.search(); err != nil {
+		return Result{}, err
 	}
 	if e.found < 0 {
 		e.findEndless()
@@ -71,6 +61,29 @@ type node struct {
 }
 
 type edge struct{ from, to int32 }
+
+func newExplorer(w World, off Rule) *explorer {
+	e := &explorer{
+		machine: machine{world: w, off: off},
+		seed:    maphash.MakeSeed(),
+		seen:    make(map[uint64]int32),
+		found:   -1,
+	}
+	e.emit = e.take
+	return e
+}
+
+// search goes through all states, or until a breach is found.
+func (e *explorer) search() error {
+	e.add(-1, Step{}, e.world.begin())
+	for e.at = 0; e.at < len(e.states) && e.found < 0; e.at++ {
+		if e.at >= MaxStates {
+			return fmt.Errorf("world %q without %q has more than %d states", e.world.Name, e.off, MaxStates)
+		}
+		e.visit()
+	}
+	return nil
+}
 
 func (e *explorer) visit() {
 	s := e.states[e.at]
