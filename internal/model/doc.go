@@ -19,7 +19,7 @@
 // # Bounds
 //
 // One or two jobs, one or two workers with at most two attempts each, three sessions, at most four clients, two attempts a
-// round, and the faults of each world: one or two of a kind, up to four together. With all rules on that is 2.6 million
+// round, and the faults of each world: one or two of a kind, up to five together. With all rules on that is 2.6 million
 // states in 21 worlds, up to 44 steps from the beginning.
 //
 // # What is left out
