@@ -64,6 +64,7 @@ const (
 
 	firstSpare // What follows can be turned off alone without a breach: see Rule.Reason.
 
+	ReturnedAtTwoBeats
 	SettleChecksSession
 	SettlingIsNotMissing
 	RoundReplacesNothing
@@ -276,6 +277,10 @@ var ruleTexts = [rules]ruleText{
 		text: "It records the end under the row's own token, which no later writer is overruled by.",
 	},
 
+	ReturnedAtTwoBeats: {
+		name: "returned at two beats", text: "A claim unknown here goes back at two beats, not at one.", world: "takeover",
+		reason: "while no claim is unanswered, what one beat shows is strange or settled, and the token tells which",
+	},
 	SettleChecksSession: {
 		name: "settle checks the session", text: "Settle refuses a worker that is not registered.", world: "two jobs",
 		reason: "the token says the same; the answer tells the worker sooner that its lease is lost",

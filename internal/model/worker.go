@@ -252,7 +252,9 @@ func (m *machine) compareStrange(s *State, w, job int, t token) {
 	}
 	if known.token != t {
 		*known = stranger{token: t, blocked: p.reply.under}
-		return
+		if m.has(ReturnedAtTwoBeats) {
+			return
+		}
 	}
 	if m.has(LostClaimsReturn) && (!known.blocked || !m.has(UnansweredClaimsWait)) {
 		m.settle(s, int(p.session)-1, job, t, release, none, false)
