@@ -20,8 +20,11 @@ func TestNewReportsAllThatIsWrong(t *testing.T) {
 	var typedNil *nobody
 	_, err := redisqueue.New(typedNil, redisqueue.Config{
 		Namespace: "a{b}", Lease: time.Millisecond, Grace: -1, DeadMaxAge: -1, DeadMaxCount: -1, Timeout: -1,
+		WaitReplicas: -1, WaitTimeout: -1,
 	})
-	for _, part := range []string{"client", "Namespace", "Lease", "Grace", "DeadMaxAge", "DeadMaxCount", "Timeout"} {
+	for _, part := range []string{
+		"client", "Namespace", "Lease", "Grace", "DeadMaxAge", "DeadMaxCount", "Timeout", "WaitReplicas", "WaitTimeout",
+	} {
 		require.ErrorContains(t, err, part)
 	}
 	_, err = redisqueue.New(nil, redisqueue.Config{})

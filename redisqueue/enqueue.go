@@ -40,7 +40,7 @@ type enqueuing struct {
 	failed map[string]error
 	order  []string // of queues
 	parts  map[string]*enqueuePart
-	broken error // the call that failed on the way to the server: nothing is sent after it
+	broken error // of the call that failed on the way to the server or was not confirmed: nothing is sent after it
 }
 
 // enqueuePart gathers the next call for one queue.
@@ -100,8 +100,9 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 		e.failAll(args, fmt.Errorf("%w: not sent after: %w", worker.ErrRefused, e.broken))
 		return
 	}
-	reply, err := e.queue.call(ctx, enqueueScript, part.keys, args)
-	if err != nil {
+	reply, err := e.queue.accept(ctx, part.queue, enqueueScript, part.keys, args)
+	unsure := (*NotReplicatedError)(nil)
+	if err != nil && !errors.As(err, &unsure) {
 		if !serverError(err) {
 			e.broken = err
 		}
@@ -110,6 +111,19 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 	}
 	if err := e.read(part.queue, args, reply); err != nil {
 		e.failAll(args, err)
+	}
+	if unsure != nil {
+		e.broken = unsure
+		e.doubt(args, explain("enqueue on", part.queue, unsure))
+	}
+}
+
+// doubt says of the jobs that the queue has, new ones or not, that they may not outlive a failover.
+func (e *enqueuing) doubt(args []string, err error) {
+	for i := 0; i < len(args); i += 3 {
+		if e.failed[args[i]] == nil {
+			e.failed[args[i]] = err
+		}
 	}
 }
 

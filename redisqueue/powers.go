@@ -1,7 +1,9 @@
 package redisqueue
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -97,7 +99,7 @@ func (q *Queue) Reopen(ctx context.Context, job *worker.Job) error {
 		return fmt.Errorf("reopen: %w", err)
 	}
 	const doing = "reopen a job on"
-	reply, err := q.everywhere(ctx, requeueMoveScript, job.Queue, job.ID, rueidis.BinaryString(body), dueArg(job))
+	reply, err := q.everywhereBy(ctx, q.accept, requeueMoveScript, job.Queue, job.ID, rueidis.BinaryString(body), dueArg(job))
 	if err != nil {
 		return explain(doing, job.Queue, err)
 	}
@@ -142,6 +144,17 @@ func (q *Queue) Know(ctx context.Context, queue string, ids ...string) ([]worker
 func (q *Queue) everywhere(
 	ctx context.Context, s *script, queue, first string, args ...string,
 ) ([]rueidis.RedisMessage, error) {
+	call := func(ctx context.Context, _ string, s *script, keys, args []string) (rueidis.RedisMessage, error) {
+		return q.call(ctx, s, keys, args)
+	}
+	return q.everywhereBy(ctx, call, s, queue, first, args...)
+}
+
+// everywhereBy is everywhere for scripts that are run by a call of another kind. What replicas did not confirm has run
+// all the same: the reply comes with the error.
+func (q *Queue) everywhereBy(
+	ctx context.Context, call caller, s *script, queue, first string, args ...string,
+) ([]rueidis.RedisMessage, error) {
 	if err := worker.CheckQueueName(queue); err != nil {
 		return nil, err
 	}
@@ -153,9 +166,9 @@ func (q *Queue) everywhere(
 			}
 		}
 		all := append(append([]string{first}, args...), workers...)
-		reply, err := q.call(ctx, s, s.keysFor(keysOf(q.config.Namespace, queue), "", workers...), all)
-		if err != nil {
-			return nil, err
+		reply, unsure := call(ctx, queue, s, s.keysFor(keysOf(q.config.Namespace, queue), "", workers...), all)
+		if unsure != nil && !errors.As(unsure, new(*NotReplicatedError)) {
+			return nil, unsure
 		}
 		values, err := reply.ToArray()
 		if err != nil {
@@ -165,7 +178,7 @@ func (q *Queue) everywhere(
 			return nil, &replyError{s.Name, "empty"}
 		}
 		if first, err := values[0].ToString(); err != nil || first != "again" {
-			return values, err
+			return values, cmp.Or(err, unsure)
 		}
 		if workers, err = stringsOf(values[1:]); err != nil {
 			return nil, err

@@ -36,6 +36,14 @@ type Config struct {
 	DeadMaxCount int
 	// Timeout bounds every call to Redis. Zero means 3 seconds.
 	Timeout time.Duration
+	// WaitReplicas is how many replicas must have what Enqueue and Reopen wrote before they report success. When fewer
+	// confirm it in time the error is a *NotReplicatedError: the jobs are with the master, and whether a failover would
+	// keep them is unknown; calling again with them is safe, and waits again. Each call takes a connection of its own
+	// from the client's pool. Zero means that the master's word is enough: a failover then loses what it had not yet
+	// replicated. A server with fewer replicas confirms nothing.
+	WaitReplicas int
+	// WaitTimeout is how long replicas may take to confirm a call; it comes on top of Timeout. Zero means 1 second.
+	WaitTimeout time.Duration
 	// Logger takes what operators need to know. Nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -46,6 +54,7 @@ const (
 	defaultDeadMaxAge   = 30 * 24 * time.Hour
 	defaultDeadMaxCount = 10_000
 	defaultTimeout      = 3 * time.Second
+	defaultWaitTimeout  = time.Second
 	defaultMaxCrashes   = 3
 	beatsPerLease       = 5
 )
@@ -69,6 +78,9 @@ func (c Config) withDefaults() Config {
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout
 	}
+	if c.WaitTimeout == 0 {
+		c.WaitTimeout = defaultWaitTimeout
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -84,10 +96,15 @@ func (c Config) check() error {
 	if c.DeadMaxCount < 0 {
 		errs = append(errs, fmt.Errorf("DeadMaxCount is %d: it must not be negative", c.DeadMaxCount))
 	}
+	if c.WaitReplicas < 0 {
+		errs = append(errs, fmt.Errorf("WaitReplicas is %d: it must not be negative", c.WaitReplicas))
+	}
 	for _, f := range [...]struct {
 		name string
 		d    time.Duration
-	}{{"Grace", c.Grace}, {"DeadMaxAge", c.DeadMaxAge}, {"Timeout", c.Timeout}} {
+	}{
+		{"Grace", c.Grace}, {"DeadMaxAge", c.DeadMaxAge}, {"Timeout", c.Timeout}, {"WaitTimeout", c.WaitTimeout},
+	} {
 		if f.d < time.Millisecond {
 			errs = append(errs, fmt.Errorf("%s is %v: the least is 1ms", f.name, f.d))
 		}

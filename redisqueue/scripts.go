@@ -33,6 +33,7 @@ var (
 	requeueDrawScript  = load("requeue_draw")
 	requeueMoveScript  = load("requeue_move")
 	knowScript         = load("know")
+	touchScript        = load("touch")
 )
 
 // script is one Lua script and what its header says. Among its keys, keyOthers comes last.

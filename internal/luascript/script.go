@@ -82,23 +82,36 @@ func (s *Script) Run(ctx context.Context, client rueidis.Client, keys, args []st
 // Call is what one run of a script is given.
 type Call struct{ Keys, Args []string }
 
+// Command returns the command that runs the script, for callers who send others along with it: by the script's hash,
+// which a server that has not seen it answers with an error for which NoScript is true, or else with its whole source.
+func (s *Script) Command(b rueidis.Builder, c Call, whole bool) rueidis.Completed {
+	if whole {
+		return b.Eval().Script(s.Source).Numkeys(int64(len(c.Keys))).Key(c.Keys...).Arg(c.Args...).Build()
+	}
+	return b.Evalsha().Sha1(s.sha).Numkeys(int64(len(c.Keys))).Key(c.Keys...).Arg(c.Args...).Build()
+}
+
+// NoScript reports whether err says that the server has not seen the script.
+func NoScript(err error) bool {
+	reply, ok := rueidis.IsRedisErr(err)
+	return ok && reply.IsNoScript()
+}
+
 // RunEach sends the script once for each call, all at once, and returns the replies in their order. Unlike
 // rueidis.Lua.ExecMulti it loads the script only where it is missing. On a cluster the keys of a call share a slot, and
 // those of different calls need not.
 func (s *Script) RunEach(ctx context.Context, client rueidis.Client, calls []Call) []rueidis.RedisResult {
 	commands := make([]rueidis.Completed, len(calls))
 	for i, c := range calls {
-		commands[i] = client.B().Evalsha().Sha1(s.sha).Numkeys(int64(len(c.Keys))).Key(c.Keys...).Arg(c.Args...).Build()
+		commands[i] = s.Command(client.B(), c, false)
 	}
 	replies := client.DoMulti(ctx, commands...)
 	var again []int
 	commands = commands[:0]
 	for i, reply := range replies {
-		if err, ok := rueidis.IsRedisErr(reply.Error()); ok && err.IsNoScript() {
-			c := calls[i]
+		if NoScript(reply.Error()) {
 			again = append(again, i)
-			commands = append(commands,
-				client.B().Eval().Script(s.Source).Numkeys(int64(len(c.Keys))).Key(c.Keys...).Arg(c.Args...).Build())
+			commands = append(commands, s.Command(client.B(), calls[i], true))
 		}
 	}
 	if len(again) > 0 {
