@@ -149,8 +149,9 @@ func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*wor
 	if c.ledger.beginClaim() {
 		suspect = "1"
 	}
+	highest, _ := c.tokens.given()
 	reply, err := c.call(ctx, claimScript, c.claimKeys, []string{
-		c.worker, strconv.Itoa(limit), strconv.FormatInt(minToken, 10), suspect,
+		c.worker, strconv.Itoa(limit), strconv.FormatInt(max(minToken, highest), 10), suspect,
 		strconv.Itoa(c.opts.MaxCrashes), strconv.Itoa(c.threshold),
 		strconv.FormatInt(pollInterval.Milliseconds(), 10),
 	})
@@ -173,6 +174,9 @@ func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*wor
 		return nil, explain(doing, c.name, err)
 	}
 	c.pace.answered(asked)
+	if answer.n > 0 {
+		c.tokens.saw(answer.token + int64(answer.n) - 1)
+	}
 	jobs := make([]*worker.Job, answer.n)
 	for i := range jobs {
 		jobs[i] = answer.job(i, c.name)

@@ -43,8 +43,11 @@ type consumer struct {
 	lost    chan struct{}
 	revoked chan worker.Revocation
 	ledger  *ledger
-	reaper  reaper // of beats
-	pace    pace   // of Claim
+	reaper  reaper  // of beats
+	witness witness // of beats, once register has returned
+	noticed bool    // of beats: it has judged why the session is over
+	tokens  *tokens // of the queue
+	pace    pace    // of Claim
 
 	mu       sync.Mutex
 	over     bool               // lost or closed
@@ -75,11 +78,13 @@ func newConsumer(q *Queue, queue string, opts worker.ConsumeOptions) *consumer {
 		lost:      make(chan struct{}),
 		revoked:   make(chan worker.Revocation, maxRevocations),
 		ledger:    newLedger(),
+		tokens:    q.losses.of(queue),
 	}
 	c.claimKeys = claimScript.keysFor(c.keys, c.worker)
 	c.settleKeys = settleScript.keysFor(c.keys, c.worker)
 	c.beatKeys = heartbeatScript.keysFor(c.keys, c.worker)
 	c.reaper = newReaper(c.interval(), q.config.Grace)
+	c.witness = witness{patience: q.config.Lease + q.config.Grace, slack: c.interval() / 2}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -108,6 +113,15 @@ func (c *consumer) lose() {
 		c.over = true
 		close(c.lost)
 		c.cancel()
+	}
+}
+
+func (c *consumer) leaseGone() bool {
+	select {
+	case <-c.lost:
+		return true
+	default:
+		return false
 	}
 }
 

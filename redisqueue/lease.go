@@ -3,6 +3,7 @@ package redisqueue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -23,8 +24,17 @@ func (c *consumer) interval() time.Duration { return c.queue.config.Lease / beat
 
 // register opens the session in Redis.
 func (c *consumer) register(ctx context.Context) error {
-	_, err := c.queue.call(ctx, registerScript, registerScript.keysFor(c.keys, c.worker), []string{c.worker, c.leaseArg()})
-	return err
+	sent := time.Now()
+	reply, err := c.queue.call(ctx, registerScript, registerScript.keysFor(c.keys, c.worker), []string{c.worker, c.leaseArg()})
+	if err != nil {
+		return err
+	}
+	clock, err := reply.AsInt64()
+	if err != nil {
+		return err
+	}
+	c.witness.acknowledged(contact{sent: sent, received: time.Now(), clock: clock}, c.queue.config.Lease)
+	return nil
 }
 
 func (c *consumer) leaseArg() string { return strconv.FormatInt(ceilMillis(c.queue.config.Lease), 10) }
@@ -32,6 +42,7 @@ func (c *consumer) leaseArg() string { return strconv.FormatInt(ceilMillis(c.que
 // beats renews the lease until the session is over. It goes on through errors at the same pace.
 func (c *consumer) beats() {
 	defer close(c.done)
+	defer c.autopsy()
 	ticker := time.NewTicker(c.interval())
 	defer ticker.Stop()
 	trimmed := time.Now()
@@ -67,21 +78,16 @@ func (c *consumer) logTrouble(troubled *bool, err error) {
 
 // beat renews the lease once and acts on what Redis says.
 func (c *consumer) beat() error {
-	// Two tries fit into a lease.
-	ctx, cancel := context.WithTimeout(c.ctx, min(c.queue.config.Timeout, c.queue.config.Lease/2))
-	defer cancel()
-	reply, err := heartbeatScript.Run(ctx, c.queue.client, c.beatKeys,
-		[]string{c.worker, c.leaseArg(), strconv.Itoa(maxExpired)})
+	b, err := c.ask(c.ctx)
 	if err != nil {
 		return explain("renew the lease on", c.name, err)
 	}
-	if c.isLost(reply) {
+	c.notice(b)
+	if b.over {
+		c.lose()
 		return nil
 	}
-	b, err := readBeat(reply)
-	if err != nil {
-		return explain("renew the lease on", c.name, err)
-	}
+	c.witness.acknowledged(b.contact, c.queue.config.Lease)
 	c.reconcile(b.held)
 	c.revokeCanceled(b.canceled)
 	for _, dead := range c.reaper.look(b.expired, time.Now()) {
@@ -90,40 +96,123 @@ func (c *consumer) beat() error {
 	return nil
 }
 
+// ask sends a heartbeat.
+func (c *consumer) ask(ctx context.Context) (*beatAnswer, error) {
+	// Two tries fit into a lease.
+	ctx, cancel := context.WithTimeout(ctx, min(c.queue.config.Timeout, c.queue.config.Lease/2))
+	defer cancel()
+	b := &beatAnswer{}
+	_, b.counted = c.tokens.given()
+	b.sent = time.Now()
+	reply, err := heartbeatScript.Run(ctx, c.queue.client, c.beatKeys, []string{c.worker, c.leaseArg(), strconv.Itoa(maxExpired)})
+	if err != nil {
+		return nil, err
+	}
+	b.received = time.Now()
+	return b, b.read(reply)
+}
+
+// notice tells when what Redis says of the session cannot be, unless Redis lost data.
+func (c *consumer) notice(b *beatAnswer) {
+	var sign LossSign
+	var detail string
+	switch {
+	case !b.over:
+		sign, detail = c.witness.renewed(b.contact, b.deadline)
+	case !b.fenced:
+		sign, detail = c.witness.gone(b.contact)
+	}
+	// The counter is looked at in any case, so that the same loss is not found by it again.
+	if back, figures := c.tokens.judge(b.counter, b.counted); sign == "" {
+		sign, detail = back, figures
+	}
+	c.noticed = b.over
+	c.tell(sign, detail)
+}
+
+// tell reports a sign, if there is one.
+func (c *consumer) tell(sign LossSign, detail string) {
+	if sign != "" {
+		c.queue.report(DataLoss{Queue: c.name, Worker: c.worker, Sign: sign, Detail: detail, At: time.Now()})
+	}
+}
+
+// autopsy asks once more when another call than the heartbeat has found the session gone: why it is, only that can tell.
+func (c *consumer) autopsy() {
+	if !c.leaseGone() || c.noticed {
+		return
+	}
+	if b, err := c.ask(context.Background()); err == nil && b.over {
+		c.notice(b)
+	}
+}
+
 // beatAnswer is the heartbeat script's reply, as its header describes it.
 type beatAnswer struct {
+	contact
+	counted  int64 // what the counter had reached before the beat
+	counter  int64 // counted when it is garbage
+	deadline int64
+	over     bool             // the session is
+	fenced   bool             // and by another worker
 	held     map[string]int64 // by job id
 	canceled []string
 	expired  []expired
 }
 
-func readBeat(reply rueidis.RedisMessage) (*beatAnswer, error) {
+func (b *beatAnswer) read(reply rueidis.RedisMessage) error {
 	parts, err := reply.ToArray()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if len(parts) != 3 {
-		return nil, &replyError{heartbeatScript.Name, "not three parts"}
+	if len(parts) != 3 && len(parts) != 6 {
+		return &replyError{heartbeatScript.Name, "neither three nor six parts"}
 	}
-	entries, err := parts[0].AsStrSlice()
+	if err := b.readSession(parts); err != nil || len(parts) == 3 {
+		return err
+	}
+	entries, err := parts[3].AsStrSlice()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b := &beatAnswer{held: make(map[string]int64, len(entries)/2)}
+	b.held = make(map[string]int64, len(entries)/2)
 	for i := 0; i+1 < len(entries); i += 2 {
 		b.held[entries[i]] = readToken(entries[i+1])
 	}
-	if b.canceled, err = parts[1].AsStrSlice(); err != nil {
-		return nil, err
+	if b.canceled, err = parts[4].AsStrSlice(); err != nil {
+		return err
 	}
-	workers, err := parts[2].AsStrSlice()
-	if err != nil {
-		return nil, err
-	}
+	workers, err := parts[5].AsStrSlice()
 	for i := 0; i+1 < len(workers); i += 2 {
 		b.expired = append(b.expired, expired{worker: workers[i], deadline: workers[i+1]})
 	}
-	return b, nil
+	return err
+}
+
+// readSession reads what Redis says of the session itself.
+func (b *beatAnswer) readSession(parts []rueidis.RedisMessage) (err error) {
+	if b.clock, err = parts[0].AsInt64(); err != nil {
+		return err
+	}
+	counter, err := parts[1].ToString()
+	if err != nil {
+		return err
+	}
+	if b.counter = readToken(counter); b.counter == 0 && counter != "0" {
+		b.counter = b.counted
+	}
+	deadline, err := parts[2].ToString()
+	if err != nil {
+		return err
+	}
+	b.over = len(parts) == 3
+	b.fenced = b.over && deadline != ""
+	if !b.over {
+		score, err := strconv.ParseFloat(deadline, 64)
+		b.deadline = int64(score)
+		return err
+	}
+	return nil
 }
 
 // readToken reads a fencing token as the scripts do: garbage is 0, under which it can be settled, too.
@@ -145,6 +234,9 @@ func (c *consumer) reconcile(redis map[string]int64) {
 		} else {
 			logger.Info("claims whose reply was lost given back", "queue", c.name, "jobs", len(strange))
 		}
+	}
+	if len(lost) > 0 {
+		c.tell(SignJobsMissing, fmt.Sprintf("%d jobs of those that the worker holds", len(lost)))
 	}
 	for _, h := range lost {
 		if c.revoke(worker.Revocation{ID: h.id, Token: h.token, Cause: worker.ErrLeaseLost}) {

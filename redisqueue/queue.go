@@ -44,6 +44,12 @@ type Config struct {
 	WaitReplicas int
 	// WaitTimeout is how long replicas may take to confirm a call; it comes on top of Timeout. Zero means 1 second.
 	WaitTimeout time.Duration
+	// OnDataLoss is told when a worker notices at a heartbeat that Redis no longer has what it had acknowledged; the log
+	// is, too, at level Error. It is called once for each loss: what the sessions of this Queue notice within lease,
+	// grace and two heartbeats of the first sign counts as the same one. It runs on the goroutine that renews a lease,
+	// so it must not block; a panic is logged. Jobs go on by themselves as far as Redis or a status store still knows
+	// them. Nil means that only the log is told.
+	OnDataLoss func(DataLoss)
 	// Logger takes what operators need to know. Nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -117,6 +123,7 @@ type Queue struct {
 	client        rueidis.Client
 	config        Config
 	policyChecked atomic.Bool
+	losses        losses
 }
 
 var (
