@@ -28,7 +28,7 @@ type Config struct {
 	// often. Zero means 10 seconds, the least is 1 second. All workers of a queue should have the same.
 	Lease time.Duration
 	// Grace is for how long a lease must be seen expired, without a pause, before the worker's jobs are taken over.
-	// Zero means half a lease.
+	// Zero means half a lease. All workers of a queue should have the same.
 	Grace time.Duration
 	// DeadMaxAge is how long failed and canceled jobs are kept. Zero means 30 days.
 	DeadMaxAge time.Duration
