@@ -78,7 +78,7 @@ func (s *server) dial(ctx context.Context, _ string, d *net.Dialer, _ *tls.Confi
 // notifier returns a Notifier on the server, which the test's end closes.
 func (s *server) notifier(cfg redisnotify.Config) *redisnotify.Notifier {
 	s.t.Helper()
-	n, err := redisnotify.New(s.client, cfg)
+	n, err := redisnotify.New(redistest.Watch(s.t, s.client), cfg)
 	require.NoError(s.t, err)
 	s.t.Cleanup(n.Close)
 	return n

@@ -2,6 +2,8 @@ package redisqueue
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/hex"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -47,4 +49,14 @@ func (c *consumer) awake() {
 // Retire makes a session take over from a worker, in up to calls calls.
 func Retire(c worker.Consumer, name, deadline string, calls int) (int64, error) {
 	return c.(*consumer).retire(context.Background(), name, deadline, true, calls)
+}
+
+// Scripts returns the source of every script by its hash.
+func Scripts() map[string]string {
+	all := make(map[string]string)
+	for _, s := range allScripts() {
+		sum := sha1.Sum([]byte(s.Source))
+		all[hex.EncodeToString(sum[:])] = s.Source
+	}
+	return all
 }

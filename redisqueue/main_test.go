@@ -25,6 +25,8 @@ type server struct {
 	addr   string
 	mini   *miniredis.Miniredis // nil for a real one
 	real   *redistest.Redis     // nil for miniredis
+
+	watched *redistest.Watched // the client of the last Queue
 }
 
 // onBoth runs a test on miniredis and on a real server, if there is one.
@@ -76,10 +78,11 @@ func (s *server) dial(ctx context.Context, _ string, d *net.Dialer, _ *tls.Confi
 	return d.DialContext(ctx, "tcp", s.addr)
 }
 
-// queue returns a Queue on the server.
+// queue returns a Queue on the server. It fails the test when a call to Redis has no deadline.
 func (s *server) queue(cfg redisqueue.Config) *redisqueue.Queue {
 	s.t.Helper()
-	q, err := redisqueue.New(s.client, cfg)
+	s.watched = redistest.Watch(s.t, s.client)
+	q, err := redisqueue.New(s.watched, cfg)
 	require.NoError(s.t, err)
 	return q
 }

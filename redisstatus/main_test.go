@@ -62,7 +62,7 @@ func (s *server) connect(alone bool) rueidis.Client {
 // store returns a Store on the server.
 func (s *server) store(cfg redisstatus.Config) *redisstatus.Store {
 	s.t.Helper()
-	store, err := redisstatus.New(s.client, cfg)
+	store, err := redisstatus.New(redistest.Watch(s.t, s.client), cfg)
 	require.NoError(s.t, err)
 	return store
 }
