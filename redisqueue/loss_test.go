@@ -45,27 +45,33 @@ func (b *lossbook) told(t *testing.T) []redisqueue.DataLoss {
 // snapshot returns a function that brings back what Redis has now, and nothing else.
 func (s *server) snapshot() (restore func()) {
 	s.t.Helper()
-	keys := s.keyNames()
+	keys, err := s.ok("KEYS", "*").AsStrSlice()
+	require.NoError(s.t, err)
 	var commands [][]string
-	for _, name := range keys {
-		k := key(name)
+	read := func(words ...string) []string {
+		values, err := s.ok(words...).AsStrSlice()
+		require.NoError(s.t, err)
+		return values
+	}
+	for _, k := range keys {
 		switch kind := s.text("TYPE", k); kind {
 		case "string":
 			commands = append(commands, []string{"SET", k, s.text("GET", k)})
 		case "list":
-			commands = append(commands, append([]string{"RPUSH", k}, s.list(name)...))
+			commands = append(commands, append([]string{"RPUSH", k}, read("LRANGE", k, "0", "-1")...))
 		case "hash":
-			for field, value := range s.hash(name) {
+			fields, err := s.ok("HGETALL", k).AsStrMap()
+			require.NoError(s.t, err)
+			for field, value := range fields {
 				commands = append(commands, []string{"HSET", k, field, value})
 			}
 		case "zset":
-			flat, err := s.ok("ZRANGE", k, "0", "-1", "WITHSCORES").AsStrSlice()
-			require.NoError(s.t, err)
+			flat := read("ZRANGE", k, "0", "-1", "WITHSCORES")
 			for i := 0; i < len(flat); i += 2 {
 				commands = append(commands, []string{"ZADD", k, flat[i+1], flat[i]})
 			}
 		default:
-			s.t.Fatalf("%s is a %s", name, kind)
+			s.t.Fatalf("%s is a %s", k, kind)
 		}
 	}
 	return func() {
