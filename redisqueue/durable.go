@@ -11,8 +11,8 @@ import (
 	"github.com/real-staging-ai/go-worker/internal/luascript"
 )
 
-// redirectPause is how long a durable call waits for the client to learn where a cluster has moved a queue.
-const redirectPause = 50 * time.Millisecond
+// movedPause is about how long a durable call waits for the client to learn where a cluster has moved a queue.
+const movedPause = 50 * time.Millisecond
 
 // NotReplicatedError says that the server has executed a call, but that fewer replicas than Config.WaitReplicas have
 // confirmed it in time. Whether a failover would keep what was written is unknown. Calling again is safe: a job that
@@ -49,8 +49,11 @@ func (q *Queue) accept(ctx context.Context, queue string, s *script, keys, args 
 	if broken(err) && ctx.Err() == nil {
 		reply, err = d.try(ctx) // a connection that broke while it was idle is noticed only so
 	}
-	if redirected(err) {
-		return d.follow(ctx)
+	for deadline := time.Now().Add(q.config.Timeout); moved(err) && time.Now().Before(deadline); {
+		if pause(ctx, movedPause) != nil {
+			break
+		}
+		reply, err = d.try(ctx)
 	}
 	return reply, err
 }
@@ -105,40 +108,18 @@ func (d *durable) send(ctx context.Context, whole bool) []rueidis.RedisResult {
 	return dedicated.DoMulti(ctx, commands...)
 }
 
-// follow runs the script where a cluster has moved the queue to, so that its jobs are accepted at any rate, and asks for
-// the replicas' word until the client has learned of the move.
-func (d *durable) follow(ctx context.Context) (rueidis.RedisMessage, error) {
-	reply, err := d.queue.call(ctx, d.script, d.call.Keys, d.call.Args)
-	if err != nil {
-		return reply, err
-	}
-	for deadline := time.Now().Add(d.queue.config.Timeout); time.Now().Before(deadline); {
-		if err = pause(ctx, redirectPause); err != nil {
-			break
-		}
-		if _, err = d.try(ctx); !redirected(err) {
-			break
-		}
-	}
-	if err != nil && !errors.As(err, new(*NotReplicatedError)) {
-		err = &NotReplicatedError{Wanted: d.queue.config.WaitReplicas, Err: err}
-	}
-	return reply, err
-}
-
 // broken reports whether the connection ended before there was a reply.
 func broken(err error) bool {
 	return err != nil && !serverError(err) && !errors.As(err, new(*NotReplicatedError)) &&
 		!errors.Is(err, context.DeadlineExceeded)
 }
 
-// redirected reports whether err says that another node of a cluster has the queue, or is about to.
-func redirected(err error) bool {
+// moved reports whether err says that another node of a cluster has the queue: the client learns which by that, in time.
+func moved(err error) bool {
 	reply, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return false
 	}
-	_, moved := reply.IsMoved()
-	_, asked := reply.IsAsk()
-	return moved || asked
+	_, is := reply.IsMoved()
+	return is
 }

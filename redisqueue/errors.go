@@ -10,7 +10,7 @@ import (
 // refusals are the codes of server errors that mean: not executed, nothing was written. Scripts see to it that an
 // error of these kinds can only come from their first write.
 var refusals = [...]string{
-	"READONLY", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "MASTERDOWN", "NOREPLICAS", "MISCONF",
+	"READONLY", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "MASTERDOWN", "NOREPLICAS", "MISCONF", "MOVED", "ASK",
 }
 
 // refusal reports whether the text of an error reply says that the server did not execute the call. Redis before 7
