@@ -13,7 +13,6 @@ import (
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/redistest"
-	"github.com/real-staging-ai/go-worker/redisqueue"
 )
 
 // clusterNode returns a server that may become a part of a cluster.
@@ -92,15 +91,12 @@ func TestDurableEnqueueOnACluster(t *testing.T) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	watched := redistest.Watch(t, client)
-	q, err := redisqueue.New(watched, redisqueue.Config{
-		WaitReplicas: 1, WaitTimeout: 200 * time.Millisecond, Timeout: 2 * time.Second,
-	})
-	require.NoError(t, err)
+	s := &server{t: t, client: client}
+	q, hurried := s.queue(patient), s.queue(hasty)
 	jobs := newJobs(t, 5)
 	enqueue(t, q, jobs[0])
 	replicas[0].real.Pause()
-	requireUnsure(t, q.Enqueue(context.Background(), jobs[1]), 0, 1, jobs[1])
+	requireUnsure(t, hurried.Enqueue(context.Background(), jobs[1]), 0, 1, jobs[1])
 	replicas[0].real.Resume()
 	enqueue(t, q, jobs[1])
 
@@ -109,8 +105,8 @@ func TestDurableEnqueueOnACluster(t *testing.T) {
 	})
 	replicas[1].real.Pause()
 	defer replicas[1].real.Resume()
-	requireUnsure(t, q.Enqueue(context.Background(), jobs[2]), 0, 1, jobs[2]) // whatever the old master's replica says
-	requireUnsure(t, q.Enqueue(context.Background(), jobs[3]), 0, 1, jobs[3])
+	requireUnsure(t, hurried.Enqueue(context.Background(), jobs[2]), 0, 1, jobs[2]) // whatever the old master's replica says
+	requireUnsure(t, hurried.Enqueue(context.Background(), jobs[3]), 0, 1, jobs[3])
 	replicas[1].real.Resume()
 	replicas[0].real.Kill()
 	enqueue(t, q, jobs[2:]...)

@@ -17,6 +17,13 @@ import (
 	"github.com/real-staging-ai/go-worker/redisqueue"
 )
 
+// With the patient config a replica that works confirms, however busy the machine is; with the hasty one a replica that
+// doesn't is soon given up.
+var (
+	patient = redisqueue.Config{WaitReplicas: 1, WaitTimeout: patience}
+	hasty   = redisqueue.Config{WaitReplicas: 1, WaitTimeout: 100 * time.Millisecond}
+)
+
 // onReplicated returns a real server and its replica, which is up to date.
 func onReplicated(t *testing.T) (master *server, replica *redistest.Redis) {
 	t.Helper()
@@ -65,7 +72,7 @@ func requireUnsure(t *testing.T, err error, confirmed, wanted int, jobs ...*work
 // of 500.
 func TestDurableEnqueueIsConfirmed(t *testing.T) {
 	s, replica := onReplicated(t)
-	q := s.queue(redisqueue.Config{WaitReplicas: 1})
+	q := s.queue(patient)
 	copied := *s
 	copied.addr = replica.Addr()
 	copied.client = copied.connect(nil)
@@ -79,7 +86,7 @@ func TestDurableEnqueueIsConfirmed(t *testing.T) {
 	enqueue(t, q, jobs...)
 	require.Equal(t, ids(jobs), s.list("pending"))
 
-	more := s.queue(redisqueue.Config{WaitReplicas: 2, WaitTimeout: 100 * time.Millisecond})
+	more := s.queue(redisqueue.Config{WaitReplicas: 2, WaitTimeout: time.Second})
 	requireUnsure(t, more.Enqueue(context.Background(), jobs[0]), 1, 2, jobs[0])
 }
 
@@ -87,7 +94,7 @@ func TestDurableEnqueueIsConfirmed(t *testing.T) {
 // master has the job by then, and makes one job.
 func TestDurableEnqueueIsUnsureWithoutReplica(t *testing.T) {
 	s, replica := onReplicated(t)
-	q := s.queue(redisqueue.Config{WaitReplicas: 1, WaitTimeout: 200 * time.Millisecond})
+	q := s.queue(hasty)
 	jobs := named(t, "a", "b")
 	replica.Pause()
 	defer replica.Resume()
@@ -95,7 +102,7 @@ func TestDurableEnqueueIsUnsureWithoutReplica(t *testing.T) {
 	requireUnsure(t, q.Enqueue(context.Background(), jobs...), 0, 1, jobs...)
 	requireUnsure(t, q.Enqueue(context.Background(), jobs[1]), 0, 1, jobs[1])
 	replica.Resume()
-	require.Eventually(t, func() bool { return q.Enqueue(context.Background(), jobs...) == nil }, patience, time.Millisecond)
+	enqueue(t, s.queue(patient), jobs...)
 	require.Equal(t, []string{"a", "b"}, s.list("pending"))
 
 	c := open(t, s.queue(redisqueue.Config{}), 0)
@@ -105,7 +112,7 @@ func TestDurableEnqueueIsUnsureWithoutReplica(t *testing.T) {
 // Servers differ in what a WAIT waits for after a call that wrote nothing. So each call writes.
 func TestARepeatedDurableEnqueueWrites(t *testing.T) {
 	s, _ := onReplicated(t)
-	q := s.queue(redisqueue.Config{WaitReplicas: 1})
+	q := s.queue(patient)
 	jobs := enqueue(t, q, newJobs(t, 3)...)
 	token := s.text("GET", key("token"))
 	before := s.written()
@@ -130,7 +137,7 @@ func TestDurableEnqueueNeedsReplicas(t *testing.T) {
 // What is known about a job outranks the missing word of replicas, and after one call without it nothing more is sent.
 func TestDurableEnqueueTellsWhatItKnows(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server) {
-		q := s.queue(redisqueue.Config{WaitReplicas: 1, WaitTimeout: 50 * time.Millisecond})
+		q := s.queue(hasty)
 		plain := s.queue(redisqueue.Config{})
 		jobs := newJobs(t, 502)
 		enqueue(t, plain, jobs[0])
@@ -152,7 +159,7 @@ func TestDurableEnqueueTellsWhatItKnows(t *testing.T) {
 // A server that refuses to write is no unknown outcome.
 func TestDurableEnqueueIsRefusedClearly(t *testing.T) {
 	s := onReal(t)
-	q := s.queue(redisqueue.Config{WaitReplicas: 1, WaitTimeout: 50 * time.Millisecond})
+	q := s.queue(hasty)
 	enqueueRefused := func() {
 		t.Helper()
 		job := newJob(t)
@@ -171,9 +178,9 @@ func TestDurableEnqueueIsRefusedClearly(t *testing.T) {
 }
 
 // A connection that broke while it was idle costs nothing.
-func TestDurableEnqueueOutlivesARestart(t *testing.T) {
+func TestDurableEnqueueOutlivesItsConnection(t *testing.T) {
 	s, replica := onReplicated(t)
-	q := s.queue(redisqueue.Config{WaitReplicas: 1})
+	q := s.queue(patient)
 	enqueue(t, q, newJob(t))
 	killed, err := s.ok("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").AsInt64()
 	require.NoError(t, err)
@@ -181,13 +188,13 @@ func TestDurableEnqueueOutlivesARestart(t *testing.T) {
 	enqueue(t, q, newJob(t))
 	replica.Kill()
 	job := newJob(t)
-	requireUnsure(t, q.Enqueue(context.Background(), job), 0, 1, job)
+	requireUnsure(t, s.queue(hasty).Enqueue(context.Background(), job), 0, 1, job)
 }
 
 // Reopen accepts a job, too.
 func TestDurableReopen(t *testing.T) {
 	s, replica := onReplicated(t)
-	q := s.queue(redisqueue.Config{WaitReplicas: 1, WaitTimeout: 200 * time.Millisecond})
+	q := s.queue(patient)
 	c := open(t, q, 0)
 	jobs := enqueue(t, q, named(t, "a", "b")...)
 	settle(t, c, worker.ActionBury, claim(t, c, 2)...)
@@ -195,7 +202,7 @@ func TestDurableReopen(t *testing.T) {
 	replica.Pause()
 	defer replica.Resume()
 	for range 2 {
-		err := q.Reopen(context.Background(), jobs[1])
+		err := s.queue(hasty).Reopen(context.Background(), jobs[1])
 		require.ErrorAs(t, err, new(*redisqueue.NotReplicatedError))
 		require.NotErrorIs(t, err, worker.ErrRefused)
 		require.Equal(t, []string{"a", "b"}, s.list("pending"), "the master has it at once")

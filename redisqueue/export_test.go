@@ -38,7 +38,9 @@ func (c *consumer) awake() {
 		case <-ticker.C:
 		}
 		client := c.queue.client
-		score, err := client.Do(c.ctx, client.B().Zscore().Key(c.keys.name(keyWorkers)).Member(c.worker).Build()).AsFloat64()
+		ctx, cancel := context.WithTimeout(c.ctx, c.queue.config.Timeout)
+		score, err := client.Do(ctx, client.B().Zscore().Key(c.keys.name(keyWorkers)).Member(c.worker).Build()).AsFloat64()
+		cancel()
 		if err != nil || score == 0 {
 			c.beats()
 			return

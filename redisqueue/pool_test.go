@@ -140,3 +140,30 @@ func TestWhatHasEndedDoesNotRunAgainAfterALoss(t *testing.T) {
 		require.Len(t, book.told(t), 1)
 	})
 }
+
+// An enqueue without the replicas' word is unknown to the client, too: the row goes on waiting, the job runs, and asking
+// again does no harm.
+func TestAnUnsureEnqueueLeavesTheRowWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		store := workertest.NewStatusStore()
+		cfg, _ := quiet()
+		cfg.WaitReplicas = 1
+		r := &runs{}
+		pool := wholePool(t, s, cfg, store, r)
+		ctx := context.Background()
+		job, err := pool.Client().Enqueue(ctx, note{})
+		for range 2 {
+			require.ErrorAs(t, err, new(*redisqueue.NotReplicatedError))
+			require.NotErrorIs(t, err, worker.ErrRefused)
+			row, found := store.Get(ctx, job.ID)
+			require.NoError(t, found)
+			require.Equal(t, worker.StateQueued, row.State)
+			err = pool.Client().EnqueueMany(ctx, job)
+		}
+		require.NoError(t, pool.Start(ctx))
+		time.Sleep(time.Minute)
+		require.ErrorAs(t, pool.Client().EnqueueMany(ctx, job), new(*worker.FinishedError))
+		require.Equal(t, map[string]int{job.ID: 1}, r.of)
+		require.NoError(t, pool.Stop(ctx))
+	})
+}
