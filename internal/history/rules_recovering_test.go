@@ -1,0 +1,136 @@
+package history
+
+import (
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// recovered are plots about invariants 5, 6 and 7.
+var recovered = []scene{
+	{"a lost claim that was found", func(c *Checker) {
+		c.also(4, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 100})
+	}, ""},
+	{"a lost claim that was found late", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 100})
+	}, "its claim's reply was lost, and it started 8s later"},
+	{"a lost claim that was found late after an outage", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 100})
+		c.also(3, Event{Op: OpOutage, Until: seconds(7)})
+	}, ""},
+	{"a lost claim that was found late, but times are not judged", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 100})
+		c.Timing = Timing{Beat: time.Second}
+	}, ""},
+	{"a lost claim that was found late, long after an outage", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 100})
+		c.also(0.5, Event{Op: OpOutage, Until: seconds(1)})
+	}, "its claim's reply was lost, and it started 8s later"},
+	{"a lost claim of one that died", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "c", Job: "j", Token: 90})
+		c.also(5, Event{Op: OpEnd, Proc: "c"})
+		c.Timing.Lease = 5 * time.Second
+		c.also(34, Event{Op: OpOutage, Until: seconds(35)})
+		c.also(29, Event{Op: OpOutage, Until: seconds(30)})
+	}, ""},
+	{"recovered late", func(c *Checker) { c.Timing.Lease = 5 * time.Second }, "its worker died, and it started again 15s later"},
+	{"recovered late, as others died", func(c *Checker) {
+		c.Timing.Lease = 5 * time.Second
+		c.also(26, Event{Op: OpEnd, Proc: "c"})
+	}, ""},
+	{"recovered late, a suspect", func(c *Checker) {
+		c.Timing.Lease, c.Events[startsB].Crashes = 5*time.Second, 2
+		c.also(0.5, Event{Op: OpEnd, Proc: "c"})
+	}, ""},
+	{"recovered late, but times are not judged", func(c *Checker) { c.Timing = Timing{Beat: time.Second} }, ""},
+	{"recovered early", func(c *Checker) { c.Events[startsB].At = seconds(31) }, "b started it only 11s after a had died"},
+	{"recovered early, as it had been cut off", func(c *Checker) {
+		c.Events[startsB].At = seconds(31)
+		c.also(15, Event{Op: OpOutage, Proc: "a", Until: seconds(20)})
+	}, ""},
+	{"recovered early, after another had stood still", func(c *Checker) {
+		c.Events[startsB].At = seconds(31)
+		c.also(15, Event{Op: OpPause, Proc: "c", Until: seconds(16)})
+	}, "b started it only 11s after a had died"},
+	{"recovered early, as Redis had lost data", func(c *Checker) {
+		c.Events[startsB].At = seconds(31)
+		c.also(15, Event{Op: OpDataLost})
+	}, ""},
+	{"died after it had failed", func(c *Checker) {
+		c.also(15, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeRetry})
+		c.Events[startsB].At, c.Events[startsB].Attempt, c.Events[startsB].Crashes = seconds(21), 2, 0
+	}, ""},
+	{"died after it had given back", func(c *Checker) {
+		c.also(15, Event{Proc: "a", Op: OpStop})
+		c.Events[startsB].At, c.Events[startsB].Crashes = seconds(21), 0
+	}, ""},
+	{"its death told twice", func(c *Checker) { c.also(33, Event{Op: OpEnd, Proc: "a"}) }, ""},
+	{"a death told twice is one", func(c *Checker) {
+		c.also(33, Event{Op: OpEnd, Proc: "a"})
+		c.Events[startsB].Crashes = 2
+	}, "it counts 2 crashes after 1 deaths"},
+	{"too many crashes", func(c *Checker) { c.Events[startsB].Crashes = 2 }, "it counts 2 crashes after 1 deaths"},
+	{"robbed", func(c *Checker) { c.drop(endA) }, "it counts 1 crashes after 0 deaths"},
+	{"stood still, and gave up", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(39, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeLost})
+	}, ""},
+	{"stood still, and saw its lease lost", func(c *Checker) {
+		c.pauseA(20, 0)
+		c.also(38, Event{Proc: "a", Op: OpResume})
+		c.also(39, Event{Proc: "a", Op: OpLost, Job: "j", Token: 100})
+	}, ""},
+	{"cut off, and finished before it knew", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(39, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+	}, ""},
+	{"stood still, and gave up slowly", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(60, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeLost})
+	}, ""},
+	{"stood still, and its handler was abandoned", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(45, Event{Proc: "a", Op: OpAbandon, Job: "j", Token: 100})
+	}, ""},
+	{"stood still, and then died", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(39, Event{Op: OpEnd, Proc: "a"})
+	}, ""},
+	{"stood still, and then was told to stop", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(39, Event{Op: OpStop, Proc: "a"})
+	}, ""},
+	{"stood still, and finished before it was taken", func(c *Checker) {
+		c.pauseA(5, 8)
+		c.also(34, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+	}, ""},
+	{"stood still until it went on, and ran on", func(c *Checker) {
+		c.pauseA(20, 0)
+		c.also(38, Event{Proc: "a", Op: OpResume})
+		c.also(60, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+	}, "a ran it to its end, though b had it"},
+	{"stood still twice, and ran on", func(c *Checker) {
+		c.pauseA(20, 30)
+		c.also(50, Event{Proc: "a", Op: OpPause, Until: seconds(60)})
+		c.also(61, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+	}, "a ran it to its end, though b had it"},
+	{"stood still, and ran on as Redis lost data", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(15, Event{Op: OpDataLost})
+		c.also(60, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+	}, ""},
+	{"stood still, and never gave up", func(c *Checker) { c.pauseA(20, 38) }, "a never stopped it, though b had it"},
+	{"stood still, and ran on", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(60, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+	}, "a ran it to its end, though b had it"},
+	{"stood still before it began", func(c *Checker) {
+		c.pauseA(1.5, 2.5)
+		c.also(39, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeLost})
+	}, "b ran it again after a, for no reason"},
+	{"stood still, and recorded", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(39, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+		c.also(40, Event{Proc: "s", Op: OpFinal, Job: "j", Token: 100, State: worker.StateSucceeded})
+	}, "a made it succeeded, though b had it"},
+}
