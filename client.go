@@ -193,7 +193,13 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 			delete(ended, id) // an earlier call may have been accepted
 		}
 	}
-	c.saveRefused(ctx, push, nil, ended)
+	if err := c.saveRefused(ctx, push, nil, ended); err != nil {
+		for id, why := range ended {
+			if errors.Is(why, ErrRefused) { // the row still waits, and a sweep would take it at its word
+				failed[id] = fmt.Errorf("it may be enqueued later, as %s, and that could not be recorded: %w", why.Error(), err)
+			}
+		}
+	}
 	if len(failed) > 0 {
 		return &EnqueueError{Failed: failed}
 	}
@@ -296,8 +302,8 @@ func save(ctx context.Context, store StatusStore, statuses []Status) (saved []Sa
 
 // saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; and those that
 // turned out to be over as what they are, under the tokens that are given, or 0. A job whose fate isn't known goes on
-// waiting, for its row and its users.
-func (c *Client) saveRefused(ctx context.Context, push []*Job, tokens map[string]int64, failed map[string]error) {
+// waiting, for its row and its users. An error says that not all of it could be recorded.
+func (c *Client) saveRefused(ctx context.Context, push []*Job, tokens map[string]int64, failed map[string]error) error {
 	var statuses []Status
 	for _, job := range push {
 		why := failed[job.ID]
@@ -320,7 +326,7 @@ func (c *Client) saveRefused(ctx context.Context, push []*Job, tokens map[string
 		saved, err := c.saveEach(ctx, part, failed)
 		if err != nil {
 			c.log.Error("the status of refused jobs could not be saved", "jobs", len(part), "error", err)
-			return
+			return err
 		}
 		for i, answer := range saved {
 			if answer.OK {
@@ -328,6 +334,7 @@ func (c *Client) saveRefused(ctx context.Context, push []*Job, tokens map[string
 			}
 		}
 	}
+	return nil
 }
 
 // InitialStatus returns the first status of a job that is about to be enqueued, as Client saves it: for hosts that write

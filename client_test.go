@@ -157,6 +157,31 @@ func TestRefusedJobIsFailedAsNotEnqueuedAndMayComeAgain(t *testing.T) {
 	})
 }
 
+// A sweep enqueues the job of a row that waits. So a refusal that could not be recorded is none.
+func TestRefusalThatCannotBeRecordedIsNotClear(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		broken := errors.New("store is down")
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Enqueue" {
+				return worker.ErrRefused
+			}
+			return nil
+		}
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			if statuses[0].State.Final() {
+				return broken
+			}
+			return nil
+		}
+		_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("1"))
+		require.ErrorIs(t, err, broken)
+		require.NotErrorIs(t, err, worker.ErrRefused)
+		assert.Equal(t, []worker.State{queued}, r.states("1"))
+		r.quiet()
+	})
+}
+
 func TestUnknownOutcomeSaysSoAndLeavesTheRowWaiting(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, noop)

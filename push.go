@@ -100,6 +100,6 @@ func (c *Client) push(ctx context.Context, jobs []*Job, tokens map[string]int64)
 			finished[id] = why
 		}
 	}
-	c.saveRefused(ctx, jobs, tokens, finished)
+	_ = c.saveRefused(ctx, jobs, tokens, finished) // a sweep does what could not be done
 	return refused
 }
