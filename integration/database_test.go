@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/history"
 	"github.com/real-staging-ai/go-worker/internal/pgtest"
 	"github.com/real-staging-ai/go-worker/sqlstatus"
 )
@@ -37,6 +38,8 @@ func (r *rig) openDatabase(url string) *sqlstatus.Store {
 	r.t.Cleanup(func() { _ = r.db.Close() })
 	cfg := sqlstatus.Config{Dialect: sqlstatus.Postgres}
 	require.NoError(r.t, sqlstatus.Migrate(context.Background(), r.db, cfg))
+	_, err = r.db.Exec(ledger)
+	require.NoError(r.t, err)
 	store, err := sqlstatus.New(r.db, cfg)
 	require.NoError(r.t, err)
 	return store
@@ -58,19 +61,49 @@ func (r *rig) awaitEnded() {
 	r.awaitDrained()
 }
 
-// finals returns the final states that the database has as events.
+// ledger makes the database note each final state that it ever stores: of a requeued job the row tells only the last.
+const ledger = `
+CREATE TABLE ledger (id text, state text, token bigint, crashes bigint, error text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO ledger VALUES (NEW.id, NEW.state, NEW.version >> 14, NEW.crashes, NEW.error);
+	RETURN NULL;
+END $$;
+CREATE TRIGGER note_new AFTER INSERT ON worker_jobs FOR EACH ROW
+	WHEN (NEW.state IN ('succeeded', 'failed', 'canceled')) EXECUTE FUNCTION note();
+CREATE TRIGGER note_changed AFTER UPDATE ON worker_jobs FOR EACH ROW
+	WHEN (NEW.state IN ('succeeded', 'failed', 'canceled') AND NEW.version <> OLD.version) EXECUTE FUNCTION note()`
+
+// finals returns the final states that the database ever had as events.
 func (r *rig) finals() (events []event) {
 	r.t.Helper()
-	rows, err := r.db.Query(`SELECT id, state, version >> 14 FROM worker_jobs WHERE state IN ('succeeded', 'failed', 'canceled')`)
+	rows, err := r.db.Query(`SELECT id, state, token, crashes, error FROM ledger`)
 	require.NoError(r.t, err)
 	defer rows.Close()
 	for rows.Next() {
 		e := event{Op: opFinal, Proc: "store"}
-		require.NoError(r.t, rows.Scan(&e.Job, &e.Text, &e.Token))
+		require.NoError(r.t, rows.Scan(&e.Job, &e.State, &e.Token, &e.Crashes, &e.Text))
 		events = append(events, e)
 	}
 	require.NoError(r.t, rows.Err())
 	return events
+}
+
+// rows returns the status table.
+func (r *rig) rows() map[string]history.Row {
+	r.t.Helper()
+	rows, err := r.db.Query(`SELECT id, state, version >> 14 FROM worker_jobs`)
+	require.NoError(r.t, err)
+	defer rows.Close()
+	found := make(map[string]history.Row)
+	for rows.Next() {
+		var id string
+		var row history.Row
+		require.NoError(r.t, rows.Scan(&id, &row.State, &row.Token))
+		found[id] = row
+	}
+	require.NoError(r.t, rows.Err())
+	return found
 }
 
 // countState counts the rows in a state.
@@ -101,12 +134,13 @@ func TestFlushedRedisLosesNoJob(t *testing.T) {
 	r.awaitEnded()
 	r.verify()
 	require.Equal(t, waiting+2*few, r.countState(worker.StateSucceeded))
-	t.Logf("%d jobs, %d starts", waiting+2*few, r.starts())
+	r.report("Redis emptied, a worker killed while it swept")
 }
 
-// Postgres is away for 30 seconds under load. Claims stop, outcomes wait, nothing runs twice, and every job ends.
+// Postgres is away under load, for long. Claims stop, outcomes wait, nothing runs twice, and every job ends.
 func TestPostgresOutage(t *testing.T) {
-	const n, outage = 6000, 30 * time.Second
+	const n = 6000
+	outage := size(16*time.Second, 30*time.Second)
 	r, postgres := newDatabaseRig(t, workerConfig{Concurrency: 20})
 	for range 2 {
 		r.fleet.start()
@@ -114,14 +148,15 @@ func TestPostgresOutage(t *testing.T) {
 	r.enqueue(r.jobs(n, "job", nap(5, 40))...)
 	r.awaitFinished(n / 4)
 	postgres.Kill()
-	time.Sleep(outage / 3) // what was claimed is run or given back meanwhile
+	time.Sleep(outage / 2) // what was claimed is run or given back meanwhile
 	before := r.starts()
-	time.Sleep(outage * 2 / 3)
+	time.Sleep(outage / 2)
 	require.Equal(t, before, r.starts(), "jobs were started though the store was away")
 	postgres.Restart(t)
 	r.awaitEnded()
 	r.verify()
 	require.Equal(t, n, r.starts())
+	r.report(fmt.Sprintf("Postgres away for %v", outage))
 }
 
 // A row that the database refuses for its data stops nothing but itself.

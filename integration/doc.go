@@ -5,6 +5,9 @@
 // redis-server the tests are skipped, or fail when WORKER_REQUIRE_SERVERS is 1.
 //
 // The worker processes are this test binary again (process_test.go). Each writes what it does to a history file, which
-// outlives it (history_test.go); what became of the jobs is judged from all histories and from what is left in Redis
-// (checker_test.go).
+// outlives it (history_test.go). From all histories, what is left in Redis and the rows of the status store, package
+// history judges what became of the jobs (checker_test.go).
+//
+// Fault tests have two sizes (figures_test.go): the quick one runs with all tests, the full one by `make soak`, which prints
+// the figures of all runs as one table.
 package integration

@@ -15,13 +15,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker/internal/history"
 )
 
 // fleet is a test's worker processes. All have ended when the test has.
 type fleet struct {
 	t    testing.TB
 	base workerConfig
-	hist *history
+	hist *chronicle
 
 	mayDie bool // its processes may die by what they do
 
@@ -30,8 +32,8 @@ type fleet struct {
 }
 
 func newFleet(t testing.TB, base workerConfig) *fleet {
-	f := &fleet{t: t, base: base, hist: newHistory(t)}
-	f.base.History = f.hist.dir
+	f := &fleet{t: t, base: base, hist: newChronicle(t)}
+	f.base.History = f.hist.files.Path()
 	t.Cleanup(f.end)
 	return f
 }
@@ -55,7 +57,7 @@ func (f *fleet) start() *process {
 	defer f.mu.Unlock()
 	cfg := f.base
 	cfg.Name = fmt.Sprintf("w%d", len(f.procs)+1)
-	p := &process{fleet: f, name: cfg.Name, done: make(chan struct{}), log: filepath.Join(f.hist.dir, cfg.Name+".log")}
+	p := &process{fleet: f, name: cfg.Name, done: make(chan struct{}), log: filepath.Join(f.base.History, cfg.Name+".log")}
 	p.expected.Store(f.mayDie)
 	p.launch(cfg)
 	f.procs = append(f.procs, p)
@@ -71,7 +73,8 @@ func (p *process) launch(cfg workerConfig) {
 	require.NoError(t, err)
 	defer log.Close() // the process has its own
 	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(spec))
+	// The race detector would make every process last a second longer than it does.
+	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(spec), "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.stdin, err = p.cmd.StdinPipe()
 	require.NoError(t, err)
@@ -100,6 +103,7 @@ func (p *process) kill() {
 // terminate asks the process to stop in an orderly way; done is closed when it has.
 func (p *process) terminate() {
 	p.expected.Store(true)
+	p.fleet.hist.note(p.name, history.OpStop)
 	p.signal(syscall.SIGTERM)
 }
 
@@ -116,7 +120,10 @@ func (p *process) pause() {
 	p.signal(syscall.SIGSTOP)
 }
 
-func (p *process) resume() { p.signal(syscall.SIGCONT) }
+func (p *process) resume() {
+	p.fleet.hist.note(p.name, history.OpResume)
+	p.signal(syscall.SIGCONT)
+}
 
 func (p *process) signal(sig syscall.Signal) {
 	p.fleet.t.Helper()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/history"
 )
 
 // ledgerStore is a status store for these tests: it keeps the state of each job as StatusStore wants it, and a ledger
@@ -86,9 +87,30 @@ func (s *ledgerStore) finals(t testing.TB) (events []event) {
 	for _, line := range lines {
 		fields := strings.Fields(line)
 		require.Len(t, fields, 3)
-		token, err := strconv.ParseInt(fields[2], 10, 64)
-		require.NoError(t, err)
-		events = append(events, event{Op: opFinal, Proc: "store", Job: fields[0], Text: fields[1], Token: token})
+		token := number(t, fields[2])
+		events = append(events, event{Op: opFinal, Proc: "store", Job: fields[0], State: worker.State(fields[1]),
+			Token: token})
 	}
 	return events
+}
+
+// rows returns the last state of each job.
+func (s *ledgerStore) rows(t testing.TB) map[string]history.Row {
+	t.Helper()
+	lines, err := s.client.Do(context.Background(), s.client.B().Hgetall().Key(ledgerRows).Build()).AsStrMap()
+	require.NoError(t, err)
+	rows := make(map[string]history.Row, len(lines))
+	for id, line := range lines {
+		fields := strings.Fields(line)
+		require.Len(t, fields, 3)
+		rows[id] = history.Row{State: worker.State(fields[0]), Token: number(t, fields[2])}
+	}
+	return rows
+}
+
+func number(t testing.TB, text string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(text, 10, 64)
+	require.NoError(t, err)
+	return n
 }

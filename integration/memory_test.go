@@ -1,3 +1,5 @@
+//go:build unix
+
 package integration
 
 import (
@@ -9,38 +11,76 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/pgtest"
 )
 
-// A Redis that is full refuses new jobs, clearly and without a trace of them. Workers go on all the same, also one that
-// takes over from a dead one, until the queue is empty.
+// A Redis that is full refuses new jobs, clearly and without a trace of them. All else goes on: jobs are claimed, tried
+// again, put off, and keep checkpoints, clients cancel and requeue, and a worker takes over from a dead one, until the
+// queue is empty.
 func TestMemoryRunsOut(t *testing.T) {
-	r, _ := newRig(t, workerConfig{Concurrency: 5}, "--maxmemory", "16mb", "--maxmemory-policy", "noeviction")
-	var refused *worker.Job
-	var err error
-	for i := 0; err == nil; i++ {
-		refused = r.job(fmt.Sprintf("job-%05d", i), task{Do: deedSleep, Millis: 10, Pad: strings.Repeat("x", 10_000)})
-		if err = r.producer.EnqueueMany(context.Background(), refused); err == nil {
-			r.accept(refused)
-		}
-	}
+	r, _ := newRig(t, workerConfig{Concurrency: 5, Database: pgtest.Server(t).URL(), Sweep: sweepInterval},
+		"--maxmemory", "16mb", "--maxmemory-policy", "noeviction")
+	held := r.jobs(3, "cling", func(int) task { return task{Do: deedCling} })
+	r.enqueue(held...)
+	mixed := r.enqueueMix(size(10, 40))
+	refused, err := r.fill()
 	require.ErrorIs(t, err, worker.ErrRefused)
 	n := len(r.checker.accepted)
 	require.Len(t, r.members(prefix("default")+"jobs"), n)
-	require.Len(t, r.members(prefix("default")+"pending"), n)
+	require.Len(t, append(r.members(prefix("default")+"pending"), r.members(prefix("default")+"scheduled")...), n)
 	require.NotContains(t, r.members(prefix("default")+"jobs"), refused.ID)
 
-	// From here on memory is out whatever becomes free.
-	set := r.client.B().ConfigSet().ParameterValue().ParameterValue("maxmemory", "1").Build()
-	require.NoError(t, r.client.Do(context.Background(), set).Error())
-	known := r.job("job-00000", task{Do: deedSleep})
+	r.setMaxMemory("1") // from here on memory is out whatever becomes free
+	known := r.job(mixed[0].ID, task{Do: deedSleep})
 	require.NoError(t, r.producer.EnqueueMany(context.Background(), known), "a known id is no refusal")
-
+	meddling := r.meddle(mixed)
 	victim := r.fleet.start()
+	r.await("the victim to hold jobs", func() bool { return len(r.clinging(victim)) == len(held) })
 	r.fleet.start()
-	r.await("the victim to be at work", func() bool { return r.fleet.hist.started(victim.name) >= 20 })
+	r.awaitMore(20)
 	victim.kill()
 	require.ErrorIs(t, r.producer.EnqueueMany(context.Background(), refused), worker.ErrRefused)
+	meddling.Wait()
 	r.awaitDrained()
+	require.ErrorIs(t, r.producer.EnqueueMany(context.Background(), refused), worker.ErrRefused)
+
+	r.setMaxMemory("0")
+	r.enqueue(refused)
+	r.awaitEnded()
 	r.verify()
-	t.Logf("%d jobs, %d extra starts", n, r.starts()-n)
+	r.report("memory out, a worker killed")
+}
+
+// fill enqueues large jobs until one is refused.
+func (r *rig) fill() (refused *worker.Job, err error) {
+	r.t.Helper()
+	pad := strings.Repeat("x", 10_000)
+	for i := 0; ; i++ {
+		job := r.job(fmt.Sprintf("fill-%05d", i), task{Do: deedSleep, Millis: 10, Pad: pad})
+		if err := r.producer.EnqueueMany(context.Background(), job); err != nil {
+			return job, err
+		}
+		r.accept(job)
+	}
+}
+
+func (r *rig) setMaxMemory(bytes string) {
+	r.t.Helper()
+	set := r.client.B().ConfigSet().ParameterValue().ParameterValue("maxmemory", bytes).Build()
+	require.NoError(r.t, r.client.Do(context.Background(), set).Error())
+}
+
+// A worker says when it starts that its Redis may evict jobs.
+func TestEvictionPolicyIsNoticed(t *testing.T) {
+	const warning = "redis may evict jobs: set maxmemory-policy to noeviction"
+	for policy, warned := range map[string]bool{"noeviction": false, "allkeys-lru": true, "volatile-ttl": true} {
+		t.Run(policy, func(t *testing.T) {
+			r, _ := newRig(t, workerConfig{Concurrency: 1}, "--maxmemory-policy", policy)
+			r.enqueue(r.jobs(1, "job", nap(1, 2))...)
+			p := r.fleet.start()
+			r.awaitDrained()
+			require.NoError(t, p.stop())
+			require.Equal(t, warned, r.fleet.said(warning), tail(p.log))
+		})
+	}
 }

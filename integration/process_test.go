@@ -5,9 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -34,6 +32,7 @@ type workerConfig struct {
 	MaxCrashes  int
 	Lease       time.Duration
 	Drain       time.Duration
+	Grace       time.Duration
 	Stored      bool   // statuses go to the ledger store; otherwise final states are announced into the history
 	Database    string // or to sqlstatus, in the Postgres at this URL
 	Sweep       time.Duration
@@ -53,27 +52,6 @@ func (e endpoint) connect() (rueidis.Client, error) {
 		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10, RingScaleEachConn: 8,
 	})
 }
-
-// task is the payload of all jobs here.
-type task struct {
-	Do     deed   `json:"do"`
-	Millis int    `json:"ms,omitempty"`
-	Pad    string `json:"pad,omitempty"`
-}
-
-// deed is what a handler does.
-type deed string
-
-const (
-	deedSleep  deed = "sleep"  // takes Millis
-	deedHold   deed = "hold"   // lasts until the test opens the worker's gate
-	deedPoison deed = "poison" // kills its own process after Millis
-	deedFlaky  deed = "flaky"  // fails, to be tried again after Millis, until the test opens the worker's gate
-)
-
-var errFlaky = errors.New("the gate is closed")
-
-func (task) JobType() string { return "integration:task" }
 
 // processMain runs what a process is for, as its configuration says.
 func processMain[C any](what, spec string, run func(C) error) int {
@@ -132,6 +110,9 @@ func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, e
 	}
 	registry := worker.NewRegistry()
 	worker.Handle(registry, d.do)
+	if d.scribe != nil {
+		registry.Use(d.scribe.Handler)
+	}
 	backend := worker.Backend{Queue: queue}
 	switch {
 	case cfg.Database != "":
@@ -149,7 +130,7 @@ func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, e
 	}
 	return worker.NewPool(worker.Config{
 		Backend: backend, Registry: registry, Queues: queues, Concurrency: cfg.Concurrency, MaxCrashes: cfg.MaxCrashes,
-		DrainTimeout: cfg.Drain, SweepInterval: cfg.Sweep,
+		DrainTimeout: cfg.Drain, CancelGrace: cfg.Grace, SweepInterval: cfg.Sweep,
 	})
 }
 
@@ -160,75 +141,4 @@ func openStore(url string) (*sqlstatus.Store, error) {
 		return nil, err
 	}
 	return sqlstatus.New(db, sqlstatus.Config{Dialect: sqlstatus.Postgres})
-}
-
-// deeds is what the handlers of a worker process do, and what it writes about it.
-type deeds struct {
-	scribe *scribe
-	gate   <-chan struct{}
-}
-
-func (d *deeds) do(ctx context.Context, job *worker.Job, t task) error {
-	d.scribe.write(event{Op: opStart, Job: job.ID, Token: job.Token, Attempt: job.Attempt, Crashes: job.Crashes,
-		Sum: crc32.ChecksumIEEE(job.Payload)})
-	err := d.perform(ctx, t)
-	finish := event{Op: opFinish, Job: job.ID, Token: job.Token}
-	if err != nil {
-		finish.Text = err.Error()
-	}
-	d.scribe.write(finish)
-	return err
-}
-
-func (d *deeds) perform(ctx context.Context, t task) error {
-	var slept <-chan time.Time
-	gate := d.gate
-	switch t.Do {
-	case deedHold:
-	case deedFlaky:
-		gate, slept = nil, time.After(0)
-	default:
-		gate, slept = nil, time.After(time.Duration(t.Millis)*time.Millisecond)
-	}
-	select {
-	case <-gate:
-	case <-slept:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	switch t.Do {
-	case deedPoison:
-		d.die()
-	case deedFlaky:
-		if !d.opened() {
-			return worker.RetryAfter(time.Duration(t.Millis)*time.Millisecond, errFlaky)
-		}
-	}
-	return nil
-}
-
-// opened reports whether the test has opened the gate.
-func (d *deeds) opened() bool {
-	select {
-	case <-d.gate:
-		return true
-	default:
-		return false
-	}
-}
-
-func (d *deeds) die() {
-	d.scribe.write(event{Op: opEnd})
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
-}
-
-// hear writes the final states that the pool announces.
-func (d *deeds) hear(_ context.Context, statuses ...worker.Status) error {
-	for _, st := range statuses {
-		if st.State.Final() {
-			d.scribe.write(event{Op: opFinal, Job: st.JobID, Token: st.Token(), Text: string(st.State)})
-		}
-	}
-	return nil
 }

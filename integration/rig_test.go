@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/history"
 	"github.com/real-staging-ai/go-worker/internal/redistest"
 	"github.com/real-staging-ai/go-worker/redisqueue"
 )
@@ -29,10 +29,11 @@ const lease = 1500 * time.Millisecond
 type rig struct {
 	t        testing.TB
 	client   rueidis.Client
-	producer *worker.Client
+	producer *client
 	fleet    *fleet
 	checker  *checker
 	db       *sql.DB // of the Postgres that cfg names, if it names one
+	reported bool    // the table has this run
 }
 
 // newRig makes a rig on a redis-server of its own, with further arguments for it. Zero fields of cfg have defaults.
@@ -52,23 +53,25 @@ func rigOn(t testing.TB, cfg workerConfig) *rig {
 	if cfg.Queues == nil {
 		cfg.Queues = []string{worker.DefaultQueue}
 	}
-	client, err := cfg.Redis.connect()
+	redis, err := cfg.Redis.connect()
 	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	queue, err := redisqueue.New(client, redisqueue.Config{Lease: cfg.Lease, Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(redis.Close)
+	queue, err := redisqueue.New(redis, redisqueue.Config{Lease: cfg.Lease, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	backend := worker.Backend{Queue: queue, Logger: slog.New(slog.DiscardHandler)}
-	r := &rig{t: t, client: client}
+	r := &rig{t: t, client: redis}
 	switch {
 	case cfg.Database != "":
 		backend.StatusStore = r.openDatabase(cfg.Database)
 	case cfg.Stored:
-		backend.StatusStore = newLedgerStore(client)
+		backend.StatusStore = newLedgerStore(redis)
 	}
-	r.producer, err = worker.NewClient(backend)
+	producer, err := worker.NewClient(backend)
 	require.NoError(t, err)
 	r.fleet = newFleet(t, cfg)
+	r.producer = &client{Client: producer, hist: r.fleet.hist}
 	r.checker = &checker{accepted: make(map[string]expectation), stored: backend.StatusStore != nil}
+	t.Cleanup(r.reportAnyway)
 	return r
 }
 
@@ -96,7 +99,16 @@ func (r *rig) accept(jobs ...*worker.Job) {
 		if strings.Contains(string(job.Payload), string(deedPoison)) {
 			ends = worker.StateFailed
 		}
-		r.checker.accepted[job.ID] = expectation{sum: crc32.ChecksumIEEE(job.Payload), ends: ends}
+		r.checker.accepted[job.ID] = expectation{sum: history.Sum(job.Payload), ends: ends, at: len(r.checker.accepted)}
+	}
+}
+
+// expect says how accepted jobs must end.
+func (r *rig) expect(ends worker.State, jobs ...*worker.Job) {
+	for _, job := range jobs {
+		want := r.checker.accepted[job.ID]
+		want.ends = ends
+		r.checker.accepted[job.ID] = want
 	}
 }
 
@@ -137,7 +149,7 @@ func (r *rig) await(what string, happened func() bool) {
 	until(r.t, what, happened)
 }
 
-// awaitDrained waits until all jobs that are to succeed have gone from Redis.
+// awaitDrained waits until all jobs that are to succeed have gone from Redis, and nothing else is left of them.
 func (r *rig) awaitDrained() {
 	r.t.Helper()
 	failing := 0
@@ -148,14 +160,18 @@ func (r *rig) awaitDrained() {
 	}
 	r.await("the queues to drain", func() bool {
 		n, err := r.unsettled()
-		return err == nil && n == failing
+		void, failed := r.lengths("void")
+		return err == nil && failed == nil && n == failing && void == 0
 	})
 }
 
 // unsettled counts the jobs of all queues, dead ones included.
-func (r *rig) unsettled() (total int, err error) {
+func (r *rig) unsettled() (total int, err error) { return r.lengths("jobs") }
+
+// lengths counts the fields that a hash has in all queues together.
+func (r *rig) lengths(hash string) (total int, err error) {
 	for _, q := range r.fleet.base.Queues {
-		n, err := r.client.Do(context.Background(), r.client.B().Hlen().Key(prefix(q)+"jobs").Build()).AsInt64()
+		n, err := r.client.Do(context.Background(), r.client.B().Hlen().Key(prefix(q)+hash).Build()).AsInt64()
 		if err != nil {
 			return 0, err
 		}
@@ -174,18 +190,9 @@ func (r *rig) verify() {
 		p.terminate()
 	}
 	r.await("the workers to stop", func() bool { return len(r.fleet.living()) == 0 })
-	r.checker.events = r.fleet.hist.all()
-	switch {
-	case r.db != nil:
-		r.checker.events = append(r.checker.events, r.finals()...)
-	case r.checker.stored:
-		r.checker.events = append(r.checker.events, newLedgerStore(r.client).finals(r.t)...)
-	}
-	r.checker.left = r.left()
-	found := r.checker.violations()
-	if len(found) > 20 {
-		found = append(found[:20:20], fmt.Sprintf("and %d more", len(found)-20))
-	}
+	rows, finals := r.status()
+	r.checker.events = append(r.fleet.hist.all(), finals...)
+	found := explain(r.checker.judge(r.fleet.base.MaxCrashes, r.left(), rows))
 	for _, p := range last {
 		if p.cmd.ProcessState.ExitCode() > 0 { // not by the signal, which may have come before the pool had started
 			found = append(found, p.name+" did not stop in order: "+tail(p.log))
@@ -198,23 +205,6 @@ func (r *rig) verify() {
 // starts counts the runs of handlers.
 func (r *rig) starts() int {
 	return r.fleet.hist.count(func(e event) bool { return e.Op == opStart })
-}
-
-// left returns the job ids in all keys of all queues, by the keys' names behind the prefix. Sessions may be left over
-// from workers that were stopped while they started; what such a one held would be.
-func (r *rig) left() map[string][]string {
-	r.t.Helper()
-	left := make(map[string][]string)
-	for _, q := range r.fleet.base.Queues {
-		for _, key := range r.keys(prefix(q) + "*") {
-			switch name := strings.TrimPrefix(key, prefix(q)); name {
-			case "token", "wake", "workers":
-			default:
-				left[name] = append(left[name], r.members(key)...)
-			}
-		}
-	}
-	return left
 }
 
 // keys finds keys on all nodes.
@@ -239,8 +229,13 @@ func (r *rig) members(key string) []string {
 		"list": r.client.B().Lrange().Key(key).Start(0).Stop(-1).Build(),
 		"zset": r.client.B().Zrange().Key(key).Min("0").Max("-1").Build(),
 	}
-	if kind == "none" {
+	switch kind {
+	case "none":
 		return nil
+	case "string":
+		id, err := r.client.Do(ctx, r.client.B().Get().Key(key).Build()).ToString()
+		require.NoError(r.t, err)
+		return []string{id}
 	}
 	ids, err := r.client.Do(ctx, read[kind]).AsStrSlice()
 	require.NoError(r.t, err)
