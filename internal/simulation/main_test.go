@@ -1,0 +1,22 @@
+package simulation
+
+import (
+	"flag"
+	"runtime/debug"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	oneSeed = flag.Uint64("seed", 0, "the only seed to run; 0: 1, 2, … as many as -seeds says")
+	seeds   = flag.Uint64("seeds", defaultSeeds, "how many seeds to run")
+	jobs    = flag.Int("jobs", 500, "how many jobs each seed runs")
+	orders  = flag.Uint64("orders", defaultOrders, "in how many orders of steps each race is run")
+	logs    = flag.Bool("logs", false, "print what happens")
+)
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // miniredis makes a new Lua machine for each call: there is much to collect
+	goleak.VerifyTestMain(m)
+}

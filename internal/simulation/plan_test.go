@@ -1,0 +1,216 @@
+package simulation
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// faultKind is what a fault does. Those that last have an end, after which all is as before.
+type faultKind string
+
+const (
+	kill    faultKind = "kill"    // the process dies; another takes its place when the fault ends
+	stop    faultKind = "stop"    // a deploy: the process is stopped, another takes its place
+	pause   faultKind = "pause"   // the process stands still
+	cut     faultKind = "cut"     // its connections end; what is on its way is lost
+	lose    faultKind = "lose"    // the next reply to a step is lost: it was executed
+	hole    faultKind = "hole"    // nothing gets through to Redis or back; what is held arrives late
+	deaf    faultKind = "deaf"    // requests don't get through
+	mute    faultKind = "mute"    // replies don't get through
+	lag     faultKind = "lag"     // each command takes a while longer
+	outage  faultKind = "outage"  // nobody gets through to Redis
+	crash   faultKind = "crash"   // Redis ends all connections, and is back later with all its data
+	refuse  faultKind = "refuse"  // Redis answers an error and executes nothing
+	clock   faultKind = "clock"   // Redis's clock is off
+	flush   faultKind = "flush"   // Redis forgets its scripts
+	storing faultKind = "store"   // the status store fails
+	silence faultKind = "silence" // the notifier fails
+)
+
+// fault is one thing that goes wrong: at a time, or when a process takes a step for the nth time.
+type fault struct {
+	kind  faultKind
+	slot  string        // whom it concerns; empty for what concerns all
+	lasts time.Duration // zero: it is over at once
+	text  string        // the error that Redis answers, the step whose reply is lost, or how the store fails
+	off   time.Duration // of Redis's clock
+
+	at   time.Duration // since the beginning, unless there is a step
+	step string
+	when moment
+	nth  int
+}
+
+func (f *fault) String() string {
+	var b strings.Builder
+	if f.step == "" {
+		fmt.Fprintf(&b, "at %v: ", f.at)
+	} else {
+		fmt.Fprintf(&b, "%s %s no. %d of %s: ", f.when, f.step, f.nth, f.slot)
+	}
+	fmt.Fprintf(&b, "%s %s", f.kind, f.slot)
+	if f.text != "" {
+		fmt.Fprintf(&b, " %q", f.text)
+	}
+	if f.off != 0 {
+		fmt.Fprintf(&b, " by %v", f.off)
+	}
+	if f.lasts > 0 {
+		fmt.Fprintf(&b, " for %v", f.lasts)
+	}
+	return b.String()
+}
+
+// plan is all that a seed decides.
+type plan struct {
+	seed       uint64
+	lease      time.Duration
+	sweep      time.Duration
+	maxCrashes int
+	pools      []int // their concurrency
+	orders     []*order
+	faults     []*fault
+	viewed     []string // jobs that somebody watches
+}
+
+const producers = 2
+
+func workerSlot(i int) string   { return fmt.Sprintf("w%d", i+1) }
+func producerSlot(i int) string { return fmt.Sprintf("p%d", i+1) }
+
+// newPlan draws a plan for n jobs.
+func newPlan(seed uint64, n int) *plan {
+	dice := rand.New(rand.NewPCG(seed, 4))
+	p := &plan{seed: seed, lease: 10 * time.Second, sweep: 10 * time.Second, maxCrashes: 100}
+	if dice.IntN(3) == 0 {
+		p.lease = 3 * time.Second
+	}
+	p.pools = []int{6 + dice.IntN(8)}
+	for range 1 + dice.IntN(3) {
+		p.pools = append(p.pools, 1+dice.IntN(12))
+	}
+	for i := range n {
+		p.orders = append(p.orders, newOrder(dice, i))
+	}
+	slices.SortStableFunc(p.orders, func(a, b *order) int { return cmp.Compare(a.at, b.at) })
+	for range 3 {
+		p.viewed = append(p.viewed, p.orders[dice.IntN(n)].id)
+	}
+	for range 10 + dice.IntN(11) {
+		p.faults = append(p.faults, p.newFault(dice))
+	}
+	return p
+}
+
+// between returns a time from low to high.
+func between(dice *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(dice.Int64N(int64(high-low)+1)).Round(time.Millisecond)
+}
+
+// share is how many of a thousand jobs are of a kind. All others are quick.
+var share = []struct {
+	kind kind
+	n    int
+}{
+	{slow, 60}, {flaky, 60}, {hopeless, 20}, {bad, 20}, {declined, 20}, {sleepy, 40}, {stepwise, 40}, {delayed, 60},
+	{unwanted, 30}, {postponed, 30}, {reopened, 40}, {duplicated, 40},
+}
+
+func newOrder(dice *rand.Rand, i int) *order {
+	o := &order{
+		kind: quick, producer: producerSlot(dice.IntN(producers)), forgets: dice.IntN(4) == 0,
+		at: between(dice, 0, 45*time.Second), takes: between(dice, 0, 20*time.Millisecond),
+	}
+	if dice.IntN(3) == 0 { // some come in bursts
+		o.at = o.at.Truncate(10 * time.Second)
+	}
+	for roll, k := dice.IntN(1000), 0; k < len(share); k++ {
+		if roll -= share[k].n; roll < 0 {
+			o.kind = share[k].kind
+			break
+		}
+	}
+	o.id = fmt.Sprintf("%s-%03d", o.kind, i)
+	switch o.kind {
+	case slow, unwanted, stepwise:
+		o.takes = between(dice, time.Second, 25*time.Second)
+	case sleepy:
+		o.takes = between(dice, 100*time.Millisecond, 5*time.Second)
+	case delayed, postponed:
+		o.delay = between(dice, 100*time.Millisecond, 30*time.Second)
+	}
+	o.cancelAt = between(dice, 0, 20*time.Second)
+	return o
+}
+
+// steps are where faults strike, as wire, store and handlers name them.
+var (
+	workerSteps = []string{
+		"claim", "save-running", "handler", "save-outcome", "settle", "heartbeat", "retire", "checkpoint", "register",
+		"blpop", "notify", "sweep-list", "know", "enqueue",
+	}
+	producerSteps = []string{
+		"save-queued", "enqueue", "cancel_mark", "save-final", "cancel_remove", "requeue_draw", "requeue_move",
+	}
+	refusals = []string{
+		"LOADING Redis is loading the dataset in memory", "READONLY You can't write against a read only replica.",
+		"CLUSTERDOWN The cluster is down", "MASTERDOWN Link with MASTER is down", "NOREPLICAS Not enough good replicas to write.",
+	}
+)
+
+func pick[T any](dice *rand.Rand, from []T) T { return from[dice.IntN(len(from))] }
+
+// newFault draws a fault: one in two strikes at a step.
+func (p *plan) newFault(dice *rand.Rand) *fault {
+	f := &fault{slot: workerSlot(dice.IntN(len(p.pools))), at: between(dice, 2*time.Second, 50*time.Second)}
+	steps := workerSteps
+	if dice.IntN(4) == 0 {
+		f.slot, steps = producerSlot(dice.IntN(producers)), producerSteps
+	}
+	strikes := dice.IntN(2) == 0
+	if strikes {
+		f.step, f.when, f.nth, f.at = pick(dice, steps), pick(dice, []moment{before, after}), 1+dice.IntN(12), 0
+		f.kind = pick(dice, []faultKind{kill, kill, pause, cut, hole, mute, deaf})
+	} else {
+		f.kind = pick(dice, []faultKind{
+			kill, stop, pause, cut, lose, lose, hole, deaf, mute, lag, refuse, refuse, outage, crash, clock, flush, storing, storing, silence,
+		})
+	}
+	p.detail(f, dice, steps)
+	return f
+}
+
+// detail draws what a kind of fault needs to be known.
+func (p *plan) detail(f *fault, dice *rand.Rand, steps []string) {
+	f.lasts = between(dice, 500*time.Millisecond, 3*p.lease)
+	switch f.kind {
+	case cut, flush:
+		f.lasts = 0
+	case kill, stop:
+		f.lasts = between(dice, 0, 20*time.Second)
+	case lose:
+		f.lasts, f.text = 0, pick(dice, steps)
+	case pause: // about half of them are longer than lease and grace
+		f.lasts = between(dice, p.lease/2, 3*p.lease)
+	case refuse:
+		f.text = pick(dice, refusals)
+		if dice.IntN(3) == 0 {
+			f.text, f.slot = outOfMemory, ""
+		}
+	case clock:
+		f.slot, f.off = "", pick(dice, []time.Duration{time.Hour, -time.Hour, 3 * time.Second, -3 * time.Second})
+	case storing:
+		f.slot, f.lasts, f.text = "", 30*time.Second, string(pick(dice, []storeFault{refuses, forgets, dawdles, flickers}))
+	case outage, crash:
+		f.slot = ""
+	case silence:
+		f.slot = ""
+	}
+}
+
+// outOfMemory concerns enqueue alone: all other scripts begin with a write that needs no memory.
+const outOfMemory = "OOM command not allowed when used memory > 'maxmemory'."

@@ -1,0 +1,180 @@
+package simulation
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/history"
+)
+
+// Whatever a seed makes go wrong, no invariant is broken.
+func TestSimulation(t *testing.T) {
+	first, last := uint64(1), *seeds
+	if *oneSeed != 0 {
+		first, last = *oneSeed, *oneSeed
+	}
+	t.Logf("seeds %d to %d, %d jobs each", first, last, *jobs)
+	for seed := first; seed <= last; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { simulate(t, newPlan(seed, *jobs)) })
+			if t.Failed() {
+				t.Logf("again: go test ./internal/simulation -run TestSimulation -seed %d -jobs %d", seed, *jobs)
+			}
+		})
+	}
+}
+
+// simulate runs a plan from its first job until the pools have stopped, and judges.
+func simulate(t *testing.T, p *plan) {
+	w := newWorld(t, p)
+	w.run()
+	wrong := w.judge()
+	for _, how := range wrong {
+		t.Error(how)
+	}
+	if len(wrong) > 0 {
+		w.explain(strings.Join(wrong, "\n"))
+	}
+}
+
+// explain logs the plan's faults, and the history of every job that something went wrong with.
+func (w *world) explain(wrong string) {
+	for _, f := range w.plan.faults {
+		w.t.Logf("fault %v", f)
+	}
+	for _, e := range w.events.Events() {
+		if e.Job == "" || strings.Contains(wrong, e.Job) {
+			line, _ := json.Marshal(e)
+			w.t.Logf("%v: %s", time.Unix(0, e.At).Sub(w.began), line)
+		}
+	}
+}
+
+const (
+	maxDrain  = 10 * time.Minute // until all has drained after the last fault
+	drainLook = 5 * time.Second
+)
+
+func (w *world) run() {
+	watching, endWatch := context.WithCancel(context.Background())
+	for i := range w.plan.pools {
+		w.spawn(workerSlot(i))
+	}
+	for i := range producers {
+		w.spawn(producerSlot(i))
+		w.tasks.Go(func() { w.produce(producerSlot(i)) })
+	}
+	for i, id := range w.plan.viewed {
+		w.tasks.Go(func() { w.watch(watching, fmt.Sprintf("v%d", i+1), id) })
+	}
+	w.strikes()
+	time.Sleep(10 * time.Second)
+	w.drain()
+	w.stopAll()
+	endWatch()
+	w.end()
+}
+
+// drain waits until nothing waits or runs any more.
+func (w *world) drain() {
+	w.mu.Lock()
+	w.calm = true
+	offset := w.offsets
+	w.mu.Unlock()
+	w.lasting.Wait()
+	if offset > 0 { // what was scheduled while Redis's clock was ahead would wait as long
+		w.setClock(offset)
+	}
+	w.tell(nil, "calm")
+	var waiting []string
+	for start, quiet := time.Now(), 0; time.Since(start) < maxDrain; time.Sleep(drainLook) {
+		if waiting = w.unfinished(); len(waiting) > 0 {
+			quiet = 0
+		} else if quiet++; quiet == 4 { // long enough for a sweep
+			return
+		}
+	}
+	w.blame("after %v still unfinished: %s", maxDrain, strings.Join(waiting, " "))
+}
+
+// unfinished returns the ids of jobs that are not at rest, by Redis and by the store.
+func (w *world) unfinished() []string {
+	ids := busy(w.left())
+	for _, o := range w.plan.orders {
+		if row := w.rowOf(o.id); row != nil && !row.State.Final() {
+			ids = append(ids, o.id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func (w *world) left() (left history.Redis) {
+	w.direct(func(ctx context.Context, c *inspector) {
+		var err error
+		if left, err = c.read(ctx); err != nil {
+			w.blame("inspect: %v", err)
+		}
+	})
+	return left
+}
+
+// stopAll stops the pools as a deploy would.
+func (w *world) stopAll() {
+	for _, p := range w.processes() {
+		if err := p.stop(); err != nil {
+			w.blame("%s: %v", p.name, err)
+		}
+	}
+}
+
+// end waits for all goroutines, and closes Redis.
+func (w *world) end() {
+	w.tasks.Wait()
+	w.remains.Wait()
+	w.redisLeft = w.left()
+	w.redis.mini.Close()
+}
+
+// endOf returns the state that a job has to end in, empty when there are several.
+func (w *world) endOf(o *order) worker.State {
+	if o.kind == reopened && w.round(o.id) == 0 { // it ran though its producer had given up
+		return worker.StateFailed
+	}
+	return ends[o.kind]
+}
+
+// judge returns all that is wrong.
+func (w *world) judge() []string {
+	checker := &history.Checker{
+		Events: w.events.Events(), Redis: w.redisLeft, Rows: make(map[string]history.Row),
+		Ends: make(map[string]worker.State), MaxCrashes: w.plan.maxCrashes, Swept: true,
+		Timing: history.Timing{Lease: w.plan.lease, Tolerance: time.Minute},
+	}
+	if w.turns != nil {
+		checker.Timing = history.Timing{} // who waits for a turn is late
+	}
+	wrong := w.wrong
+	for _, o := range w.plan.orders {
+		row := w.rowOf(o.id)
+		if row == nil {
+			continue
+		}
+		checker.Rows[o.id] = history.Row{State: row.State, Token: row.Token()}
+		if end := w.endOf(o); row.Token() > 0 && end != "" {
+			checker.Ends[o.id] = end
+		}
+	}
+	for _, v := range checker.Check().Violations {
+		wrong = append(wrong, v.String())
+	}
+	return wrong
+}

@@ -1,0 +1,151 @@
+package simulation
+
+import (
+	"time"
+
+	"github.com/real-staging-ai/go-worker/internal/history"
+)
+
+// strike lets a fault happen, to p if it concerns one process.
+func (w *world) strike(f *fault, p *process) {
+	w.tell(nil, "%v", f)
+	w.excuse(f, p)
+	var end func()
+	switch f.kind {
+	case kill:
+		p.kill()
+		end = func() { w.replace(p) }
+	case stop:
+		w.tasks.Go(func() {
+			if err := p.stop(); err != nil {
+				w.tell(p, "stop: %v", err)
+			}
+		})
+		end = func() { w.replace(p) }
+	case pause:
+		p.halt()
+		end = p.resume
+	case cut:
+		p.wire.cut()
+	case lose:
+		p.wire.lose(f.text)
+	case hole:
+		p.wire.requests.close()
+		p.wire.replies.close()
+		end = func() { p.wire.requests.open(); p.wire.replies.open() }
+	case deaf:
+		p.wire.requests.close()
+		end = p.wire.requests.open
+	case mute:
+		p.wire.replies.close()
+		end = p.wire.replies.open
+	case lag:
+		p.wire.slow(func() time.Duration { return 50 * time.Millisecond })
+		end = func() { p.wire.slow(nil) }
+	case refuse:
+		end = w.refuse(f)
+	case clock:
+		w.setClock(f.off)
+		end = func() { w.setClock(0) }
+	case outage:
+		w.redis.away.close()
+		end = w.redis.away.open
+	case crash:
+		w.redis.leave(true)
+		for _, each := range w.processes() {
+			each.wire.cut()
+		}
+		end = func() { w.redis.leave(false) }
+	case flush:
+		w.flushScripts()
+	case storing:
+		w.trouble.set(storeFault(f.text))
+		end = func() { w.trouble.set(works) }
+	case silence:
+		w.trouble.setMute(true)
+		end = func() { w.trouble.setMute(false) }
+	}
+	if end != nil {
+		w.lasting.Go(func() {
+			time.Sleep(f.lasts)
+			end()
+		})
+	}
+}
+
+// excuse notes what the checker has to know of a fault: who may lose a lease by it, and what makes times be counted anew.
+func (w *world) excuse(f *fault, p *process) {
+	if f.kind == kill || f.kind == stop {
+		return
+	}
+	e := history.Event{Op: history.OpOutage, Until: time.Now().Add(f.lasts).UnixNano(), Text: f.String()}
+	w.scribe.Write(e)
+	slot := ""
+	if p != nil {
+		slot = p.slot
+	}
+	grace, beat := w.plan.lease/2, w.plan.lease/5
+	if w.outOfTouch(slot, f.lasts) >= w.plan.lease+grace-2*beat && p != nil {
+		e.Op, e.Proc = history.OpPause, p.name
+		w.scribe.Write(e)
+	}
+}
+
+// span is a time without touch to Redis.
+type span struct{ from, until time.Time }
+
+// outOfTouch says that a slot, or everybody, has no touch to Redis for d, and returns how long it then has been so, counting
+// what came just before, to itself or to all.
+func (w *world) outOfTouch(slot string, d time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, gap := time.Now(), 2*w.plan.lease/5
+	mine := span{now, now.Add(d)}
+	for _, s := range []string{slot, ""} {
+		if last := w.silent[s]; !last.until.Add(gap).Before(now) && last.from.Before(mine.from) {
+			mine.from = last.from
+		}
+	}
+	if last := w.silent[slot]; mine.until.Before(last.until) {
+		mine.until = last.until
+	}
+	w.silent[slot] = mine
+	return mine.until.Sub(mine.from)
+}
+
+// replace puts a new process into the slot of one that has ended, unless somebody has.
+func (w *world) replace(p *process) {
+	p.kill() // a stop that takes longer than that was killed
+	w.mu.Lock()
+	current := w.slots[p.slot] == p
+	w.mu.Unlock()
+	if current {
+		w.spawn(p.slot)
+	}
+}
+
+func (w *world) refuse(f *fault) (end func()) {
+	var wires []*wire
+	step := "*"
+	if f.slot == "" {
+		step = "enqueue"
+	}
+	for _, p := range w.processes() {
+		if f.slot == "" || p.slot == f.slot {
+			p.wire.refuse(step, f.text)
+			wires = append(wires, p.wire)
+		}
+	}
+	return func() {
+		for _, each := range wires {
+			each.refuse(step, "")
+		}
+	}
+}
+
+func (w *world) setClock(off time.Duration) {
+	w.mu.Lock()
+	w.offsets = max(w.offsets, off)
+	w.mu.Unlock()
+	w.redis.step(off)
+}
