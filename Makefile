@@ -1,5 +1,5 @@
 # What CI runs, by name. `make` alone does what a change needs before it is committed.
-.PHONY: all test race lint build fuzz soak bench examples tidy
+.PHONY: all test race lint build fuzz mutants soak bench examples tidy
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODULES  := . ./examples ./integration ./benchmarks
@@ -31,6 +31,9 @@ fuzz: ## every fuzz target of every package, one after the other
 			echo "$$f in $$p"; \
 			(cd $$p && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZRUNS)x -fuzzminimizetime 10x .) || exit 1; \
 		done; done
+
+mutants: ## breaks the library on purpose: each time a test must notice
+	bash .ci/mutants
 
 soak: ## the fault tests at full size, and the table of docs/reliability.md; what it runs is said in the script
 	bash .ci/soak
