@@ -148,11 +148,12 @@ func (w *wire) dial(context.Context, string, *net.Dialer, *tls.Config) (net.Conn
 	client, near := net.Pipe()
 	l := &link{
 		wire: w, client: near, server: server, over: make(chan struct{}),
-		sent: make(chan request, 4096), expected: make(chan expected, 4096),
+		sent: make(chan request, 4096), expected: make(chan expected, 4096), replied: make(chan []byte, 4096),
 	}
 	w.links[l] = true
 	go l.listen()
 	go l.forward()
+	go l.drain()
 	go l.answer()
 	return client, nil
 }
@@ -233,12 +234,14 @@ func (w *wire) lag() time.Duration {
 	return w.delay()
 }
 
-// link is one connection. What the client sends is taken at once, as by a socket's buffer.
+// link is one connection. What either end sends is taken at once, as by a socket's buffer: a server in memory that cannot
+// get rid of a reply holds its lock over that, and nothing in the bubble goes on.
 type link struct {
 	wire           *wire
 	client, server net.Conn
 	sent           chan request
 	expected       chan expected
+	replied        chan []byte
 	once           sync.Once
 	over           chan struct{}
 }
@@ -304,14 +307,25 @@ func (l *link) forward() {
 	}
 }
 
+// drain takes in what the server replies.
+func (l *link) drain() {
+	defer close(l.replied)
+	for r := bufio.NewReader(l.server); ; {
+		raw, err := readReply(r)
+		if err != nil {
+			return
+		}
+		l.replied <- raw
+	}
+}
+
 // answer brings the replies to the client. A reply that nobody takes is dropped.
 func (l *link) answer() {
-	r := bufio.NewReader(l.server)
 	for e := range l.expected {
 		raw := []byte("-" + e.answer + "\r\n")
 		if e.answer == "" {
-			var err error
-			if raw, err = readReply(r); err != nil {
+			var ok bool
+			if raw, ok = <-l.replied; !ok {
 				break
 			}
 			l.wire.at(e.step, after)
@@ -329,6 +343,8 @@ func (l *link) answer() {
 	delete(l.wire.links, l)
 	l.wire.mu.Unlock()
 	for range l.expected { // until forward has gone
+	}
+	for range l.replied { // and drain
 	}
 }
 
