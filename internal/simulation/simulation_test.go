@@ -21,10 +21,12 @@ func TestSimulation(t *testing.T) {
 		first, last = *oneSeed, *oneSeed
 	}
 	t.Logf("seeds %d to %d, %d jobs each", first, last, *jobs)
+	var all tally
+	t.Cleanup(func() { all.report(t) }) // the seeds run beside each other, after this function
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { simulate(t, newPlan(seed, *jobs)) })
+			synctest.Test(t, func(t *testing.T) { simulate(t, newPlan(seed, *jobs), &all) })
 			if t.Failed() {
 				t.Logf("again: go test ./internal/simulation -run TestSimulation -seed %d -jobs %d", seed, *jobs)
 			}
@@ -32,11 +34,12 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// simulate runs a plan from its first job until the pools have stopped, and judges.
-func simulate(t *testing.T, p *plan) {
+// simulate runs a plan from its first job until the pools have stopped, judges, and adds its figures to those of all.
+func simulate(t *testing.T, p *plan, all *tally) {
 	w := newWorld(t, p)
 	w.run()
 	wrong := w.judge()
+	all.add(w.figures)
 	for _, how := range wrong {
 		t.Error(how)
 	}
@@ -173,7 +176,9 @@ func (w *world) judge() []string {
 			checker.Ends[o.id] = end
 		}
 	}
-	for _, v := range checker.Check().Violations {
+	verdict := checker.Check()
+	w.figures = verdict.Figures
+	for _, v := range verdict.Violations {
 		wrong = append(wrong, v.String())
 	}
 	return wrong

@@ -47,7 +47,8 @@ type world struct {
 	deaths  int             // of processes that poisonous jobs killed
 	offsets time.Duration   // the furthest that Redis's clock was ahead
 
-	redisLeft history.Redis // in the end
+	redisLeft history.Redis   // in the end
+	figures   history.Figures // of the run, once it is judged
 }
 
 type stepKey struct {
