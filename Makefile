@@ -10,7 +10,7 @@ test: ## the README's own command
 	go test work
 
 race:
-	go test -race -timeout 20m work
+	go test -race -timeout 30m work
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
