@@ -28,6 +28,8 @@
 //     out as soon as nobody renews them. That is more than can happen. What is said of time, and that nothing takes too long,
 //     is for other tests. That a live worker renews its lease within the grace is assumed: it is what the grace is for.
 //   - Order. A claim hands out any job that waits; first in, first out is for other tests, too.
+//   - Late requests. A call whose caller has given up is executed at once or never here, though replies to claims and beats may
+//     be late. That a settlement, a push or a move arrives after later ones is for the simulation, which holds requests.
 //   - Saving running and starting the handler are one step. A worker that stands still between the two, long enough to be
 //     robbed, starts a handler too many; it is told at its next beat.
 //   - Scripts that fail between their writes can double a job, by design, but not lose it. In the world with such failures
