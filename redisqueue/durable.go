@@ -2,7 +2,6 @@ package redisqueue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,8 +10,12 @@ import (
 	"github.com/real-staging-ai/go-worker/internal/luascript"
 )
 
-// movedPause is about how long a durable call waits for the client to learn where a cluster has moved a queue.
-const movedPause = 50 * time.Millisecond
+const (
+	// movedPause is about how long a durable call waits for the client to learn where a cluster has moved a queue.
+	movedPause = 50 * time.Millisecond
+	// maxStale is how many connections of the client's pool a durable call looks at until one of them lives.
+	maxStale = 5
+)
 
 // NotReplicatedError says that the server has executed a call, but that fewer replicas than Config.WaitReplicas have
 // confirmed it in time. Whether a failover would keep what was written is unknown. Calling again is safe: a job that
@@ -38,7 +41,8 @@ func (e *NotReplicatedError) Unwrap() error { return e.Err }
 type caller func(ctx context.Context, queue string, s *script, keys, args []string) (rueidis.RedisMessage, error)
 
 // accept runs a script by which jobs are accepted. With Config.WaitReplicas it waits for replicas, too, and returns the
-// script's reply together with a *NotReplicatedError when they did not confirm it.
+// script's reply together with a *NotReplicatedError when they did not confirm it. The script is sent again only when the
+// server said that it has not run: when the connection breaks, be it behind the script's reply, nobody knows.
 func (q *Queue) accept(ctx context.Context, queue string, s *script, keys, args []string) (rueidis.RedisMessage, error) {
 	if q.config.WaitReplicas == 0 {
 		return q.call(ctx, s, keys, args)
@@ -46,9 +50,6 @@ func (q *Queue) accept(ctx context.Context, queue string, s *script, keys, args 
 	touch := luascript.Call{Keys: touchScript.keysFor(keysOf(q.config.Namespace, queue), "")}
 	d := durable{queue: q, script: s, call: luascript.Call{Keys: keys, Args: args}, touch: touch}
 	reply, err := d.try(ctx)
-	if broken(err) && ctx.Err() == nil {
-		reply, err = d.try(ctx) // a connection that broke while it was idle is noticed only so
-	}
 	for deadline := time.Now().Add(q.config.Timeout); moved(err) && time.Now().Before(deadline); {
 		if pause(ctx, movedPause) != nil {
 			break
@@ -66,11 +67,22 @@ type durable struct {
 	call, touch luascript.Call
 }
 
+// line is what a durable call goes over: a client, or one connection of its.
+type line interface {
+	Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult
+	DoMulti(ctx context.Context, commands ...rueidis.Completed) []rueidis.RedisResult
+}
+
 // try runs the script once, and loads it where it is missing.
 func (d *durable) try(ctx context.Context) (rueidis.RedisMessage, error) {
-	replies := d.send(ctx, false)
-	if luascript.NoScript(replies[0].Error()) || luascript.NoScript(replies[1].Error()) {
-		replies = d.send(ctx, true)
+	l, release, err := d.open(ctx)
+	if err != nil {
+		return rueidis.RedisMessage{}, err
+	}
+	defer release()
+	replies := d.send(ctx, l, false)
+	if luascript.NoScript(replies[0].Error()) {
+		replies = d.send(ctx, l, true)
 	}
 	reply, err := replies[0].ToMessage()
 	if err != nil {
@@ -88,30 +100,46 @@ func (d *durable) try(ctx context.Context) (rueidis.RedisMessage, error) {
 	return reply, unsure
 }
 
-// send sends the three commands over one connection.
-func (d *durable) send(ctx context.Context, whole bool) []rueidis.RedisResult {
-	cfg, client := &d.queue.config, d.queue.client
-	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout+cfg.WaitTimeout)
+// open finds a line that is alive. One that broke while it was idle is noticed only when something is sent, which must
+// not be the script then.
+func (d *durable) open(ctx context.Context) (l line, release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, d.queue.config.Timeout)
 	defer cancel()
-	b := client.B()
-	commands := []rueidis.Completed{
-		d.script.Command(b, d.call, whole),
-		touchScript.Command(b, d.touch, whole),
-		b.Wait().Numreplicas(int64(cfg.WaitReplicas)).Timeout(ceilMillis(cfg.WaitTimeout)).Build(),
+	for range maxStale {
+		l, release = d.line()
+		// A key says which node of a cluster is meant. Blocking takes the connection that a WAIT is about to take, too.
+		look := d.queue.client.B().Arbitrary("EXISTS").Keys(d.touch.Keys[0]).Blocking()
+		if err = l.Do(ctx, look).Error(); err == nil || serverError(err) {
+			return l, release, nil
+		}
+		release()
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	if client.Mode() != rueidis.ClientModeCluster {
-		return client.DoMulti(ctx, commands...) // a WAIT among them takes all to one pooled connection
-	}
-	// DoMulti would send what a node refuses to another one, and leave the WAIT behind.
-	dedicated, release := client.Dedicate()
-	defer release()
-	return dedicated.DoMulti(ctx, commands...)
+	return nil, nil, err
 }
 
-// broken reports whether the connection ended before there was a reply.
-func broken(err error) bool {
-	return err != nil && !serverError(err) && !errors.As(err, new(*NotReplicatedError)) &&
-		!errors.Is(err, context.DeadlineExceeded)
+// line returns what the commands of a call go over, and how it is given back.
+func (d *durable) line() (l line, release func()) {
+	if client := d.queue.client; client.Mode() != rueidis.ClientModeCluster {
+		return client, func() {} // a WAIT among them takes all to one pooled connection, the one that was used last
+	}
+	// The client would send what a node refuses to another one, and leave the WAIT behind.
+	return d.queue.client.Dedicate()
+}
+
+// send sends the three commands over one connection. Touch goes whole, as it is short: were it missing on the server, the
+// script would have run, and no WAIT could be had for it.
+func (d *durable) send(ctx context.Context, l line, whole bool) []rueidis.RedisResult {
+	cfg, b := &d.queue.config, d.queue.client.B()
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout+cfg.WaitTimeout)
+	defer cancel()
+	return l.DoMulti(ctx,
+		d.script.Command(b, d.call, whole),
+		touchScript.Command(b, d.touch, true),
+		b.Wait().Numreplicas(int64(cfg.WaitReplicas)).Timeout(ceilMillis(cfg.WaitTimeout)).Build(),
+	)
 }
 
 // moved reports whether err says that another node of a cluster has the queue: the client learns which by that, in time.

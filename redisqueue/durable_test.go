@@ -7,9 +7,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
@@ -177,18 +180,97 @@ func TestDurableEnqueueIsRefusedClearly(t *testing.T) {
 	require.Empty(t, s.list("pending"))
 }
 
-// A connection that broke while it was idle costs nothing.
-func TestDurableEnqueueOutlivesItsConnection(t *testing.T) {
+// breakConnections ends the connections of all clients, among them those that wait in a WAIT, and lets other commands
+// follow at once.
+func (s *server) breakConnections(then ...string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	b := s.client.B()
+	commands := []rueidis.Completed{
+		b.Multi().Build(), b.Arbitrary("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Build(),
+	}
+	if len(then) > 0 {
+		commands = append(commands, b.Arbitrary(then...).Build())
+	}
+	replies := s.client.DoMulti(ctx, append(commands, b.Exec().Build())...)
+	done, err := replies[len(replies)-1].ToArray()
+	require.NoError(s.t, err)
+	killed, err := done[0].AsInt64()
+	require.NoError(s.t, err)
+	require.Positive(s.t, killed)
+}
+
+// Connections that broke while they were idle cost nothing, though there are several.
+func TestDurableEnqueueOutlivesItsConnections(t *testing.T) {
 	s, replica := onReplicated(t)
 	q := s.queue(patient)
+	replica.Pause()
+	var all sync.WaitGroup
+	for _, job := range newJobs(t, 3) {
+		all.Go(func() { assert.NoError(t, q.Enqueue(context.Background(), job)) })
+	}
+	s.await("blocked_clients:3", "INFO", "clients")
+	replica.Resume()
+	all.Wait()
+	s.breakConnections()
 	enqueue(t, q, newJob(t))
-	killed, err := s.ok("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").AsInt64()
-	require.NoError(t, err)
-	require.Positive(t, killed)
-	enqueue(t, q, newJob(t))
+	require.Len(t, s.list("pending"), 4)
 	replica.Kill()
 	job := newJob(t)
 	requireUnsure(t, s.queue(hasty).Enqueue(context.Background(), job), 0, 1, job)
+}
+
+// enqueueBroken enqueues a job durably, and breaks its connection when the script has run and what happens then has
+// happened. The outcome must be unknown.
+func enqueueBroken(t *testing.T, s *server, replica *redistest.Redis, meanwhile func(), then ...string) {
+	t.Helper()
+	q := s.queue(patient)
+	job := newJob(t)
+	enqueue(t, q, job) // the server knows the script
+	s.ok("DEL", key("pending"), key("jobs"))
+	replica.Pause()
+	defer replica.Resume()
+	done := make(chan error, 1)
+	go func() { done <- q.Enqueue(context.Background(), job) }()
+	s.await("blocked_clients:1", "INFO", "clients")
+	require.Equal(t, []string{job.ID}, s.list("pending"))
+	meanwhile()
+	s.breakConnections(then...)
+	var failed *worker.EnqueueError
+	require.ErrorAs(t, receive(t, done), &failed)
+	require.NotErrorIs(t, failed.Failed[job.ID], worker.ErrRefused)
+	require.False(t, errors.As(failed.Failed[job.ID], new(*redisqueue.NotReplicatedError)), "there was no reply")
+}
+
+// What was sent once may have run, even to its end: it is not sent again.
+func TestADurableEnqueueThatBrokeIsNotRepeated(t *testing.T) {
+	s, replica := onReplicated(t)
+	cfg, _ := quiet()
+	c := open(t, s.queue(cfg), 0)
+	enqueueBroken(t, s, replica, func() { settle(t, c, worker.ActionComplete, claimN(t, c, 1)...) })
+	require.Empty(t, s.list("pending"))
+	require.Empty(t, s.hash("jobs"))
+}
+
+// What the server refuses by then doesn't say that nothing was done before.
+func TestADurableEnqueueThatBrokeIsNotCalledRefused(t *testing.T) {
+	s, replica := onReplicated(t)
+	enqueueBroken(t, s, replica, func() {}, "REPLICAOF", "127.0.0.1", "1")
+	require.Len(t, s.list("pending"), 1)
+}
+
+// A server that knows one script and not the other runs none twice: what was done already would be told as refused.
+func TestDurableReopenRunsOnce(t *testing.T) {
+	s, _ := onReplicated(t)
+	plain := s.queue(redisqueue.Config{})
+	c := open(t, plain, 0)
+	jobs := enqueue(t, plain, named(t, "a", "b")...)
+	settle(t, c, worker.ActionBury, claim(t, c, 2)...)
+	require.NoError(t, c.Close(context.Background())) // else Reopen asks for the workers first
+	require.NoError(t, plain.Reopen(context.Background(), jobs[0]))
+	require.NoError(t, s.queue(patient).Reopen(context.Background(), jobs[1]))
+	require.Equal(t, []string{"a", "b"}, s.list("pending"))
 }
 
 // Reopen accepts a job, too.
