@@ -146,6 +146,28 @@ func TestASettleWhoseReplyWasLostIsRepeated(t *testing.T) {
 	}
 }
 
+// The repetition is refused: Redis may lack the job all the same, which is no loss of data.
+func TestASettleWhoseReplyWasLostMayBeRefusedThen(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		cut, w := wired(s)
+		cfg, book := watched()
+		c := open(t, cut.queue(cfg), 0)
+		settle(t, c, worker.ActionComplete, newJob(t)) // the script is known to the server
+		enqueue(t, s.queue(redisqueue.Config{}), named(t, "a")...)
+		job := claim(t, c, 1)[0]
+		w.swallow.Store(true)
+		require.Error(t, c.Settle(context.Background(), verdicts(worker.ActionComplete, job)...))
+		require.Empty(t, s.inflight(), "it was executed")
+		s.mini.SetError("LOADING Redis is loading the dataset in memory")
+		require.ErrorIs(t, c.Settle(context.Background(), verdicts(worker.ActionComplete, job)...), worker.ErrRefused)
+		s.mini.SetError("")
+		time.Sleep(time.Minute)
+		require.Empty(t, c.(worker.CancelWatcher).Revoked())
+		require.Empty(t, book.told(t))
+		settle(t, c, worker.ActionComplete, job)
+	})
+}
+
 func TestAnEnqueueWhoseReplyWasLostIsRepeated(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		cut, w := wired(s)

@@ -24,7 +24,7 @@ type holding struct {
 	token    int64 // as it was handed out
 	inRedis  int64 // as Redis has it: a later one once another entry of the job was claimed
 	suspect  bool  // it may take this worker down
-	settling bool  // a verdict was sent and not refused, so Redis may have let go of it
+	settling int   // verdicts that were sent and not refused: by each of them Redis may have let go of it
 	missing  bool  // Redis did not have it at the last beat
 }
 
@@ -66,7 +66,7 @@ func (l *ledger) endClaim(jobs []*worker.Job, threshold int, unknown bool) []*wo
 	}
 	fresh := jobs[:0]
 	for _, job := range jobs {
-		if mine, ok := l.held[job.ID]; ok && !mine.settling {
+		if mine, ok := l.held[job.ID]; ok && mine.settling == 0 {
 			mine.inRedis = job.Token
 			l.held[job.ID] = mine
 			continue
@@ -93,17 +93,17 @@ func (l *ledger) inRedis(job *worker.Job) int64 {
 }
 
 // settling says that verdicts are about to be sent.
-func (l *ledger) settling(verdicts []worker.Verdict) { l.setSettling(verdicts, true) }
+func (l *ledger) settling(verdicts []worker.Verdict) { l.addSettling(verdicts, 1) }
 
-// refused says that the verdicts were not executed.
-func (l *ledger) refused(verdicts []worker.Verdict) { l.setSettling(verdicts, false) }
+// refused says that the verdicts were not executed as they were sent last; earlier ones without an answer may have been.
+func (l *ledger) refused(verdicts []worker.Verdict) { l.addSettling(verdicts, -1) }
 
-func (l *ledger) setSettling(verdicts []worker.Verdict, settling bool) {
+func (l *ledger) addSettling(verdicts []worker.Verdict, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, v := range verdicts {
 		if h, ok := l.held[v.Job.ID]; ok && h.token == v.Job.Token {
-			h.settling = settling
+			h.settling += n
 			l.held[v.Job.ID] = h
 		}
 	}
@@ -148,7 +148,7 @@ func (l *ledger) token(id string) (int64, bool) {
 
 // compare takes in what Redis says at a beat that the worker holds. It returns the claims to give back, unknown here at
 // two beats with no claim unanswered since before the first; and those that are lost, held here but missing there at
-// two beats with no verdict under way. The caller drops a lost one when somebody was told.
+// two beats with no verdict under way or unanswered. The caller drops a lost one when somebody was told.
 func (l *ledger) compare(redis map[string]int64) (strange, lost []held) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,7 +171,7 @@ func (l *ledger) compare(redis map[string]int64) (strange, lost []held) {
 	}
 	for id, mine := range maps.All(l.held) {
 		token, ok := redis[id]
-		missing := !mine.settling && (!ok || token != mine.inRedis)
+		missing := mine.settling == 0 && (!ok || token != mine.inRedis)
 		if missing && mine.missing {
 			lost = append(lost, held{id, mine.token})
 		}

@@ -96,6 +96,25 @@ func TestAVerdictUnderWayExplainsAMissingJob(t *testing.T) {
 	require.False(t, ok)
 }
 
+// A verdict without an answer may have been executed, whatever is said of its repetition.
+func TestARefusalDoesNotCoverUpALostReply(t *testing.T) {
+	l := newLedger()
+	l.beginClaim()
+	l.endClaim([]*worker.Job{claimed("x", 7)}, 2, false)
+	l.settling(verdict("x", 7))
+	for range 3 {
+		l.settling(verdict("x", 7))
+		l.refused(verdict("x", 7))
+		_, lost := l.compare(map[string]int64{})
+		require.Empty(t, lost)
+	}
+	l.beginClaim()
+	require.Len(t, l.endClaim([]*worker.Job{claimed("x", 9)}, 2, false), 1, "the first claim may be over")
+	l.compare(map[string]int64{})
+	_, lost := l.compare(map[string]int64{})
+	require.Equal(t, []held{{"x", 9}}, lost, "the new one begins anew")
+}
+
 func TestAVerdictOnAnEarlierClaimSettlesNothing(t *testing.T) {
 	l := newLedger()
 	l.beginClaim()

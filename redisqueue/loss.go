@@ -27,7 +27,7 @@ const (
 	SignLeaseEarlier LossSign = "lease earlier"
 	// SignTokensBack says that the fencing counter is below a token that this process was given.
 	SignTokensBack LossSign = "tokens back"
-	// SignJobsMissing says that Redis lacks jobs that the worker holds, with no verdict under way.
+	// SignJobsMissing says that Redis lacks jobs that the worker holds, with no verdict under way or unanswered.
 	SignJobsMissing LossSign = "jobs missing"
 )
 
