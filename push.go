@@ -24,15 +24,16 @@ func (c *Client) pushAndTell(ctx context.Context, jobs []*Job) error {
 	refused, failed := (*EnqueueError)(nil), map[string]error{}
 	if errors.As(err, &refused) {
 		maps.Copy(failed, refused.Failed)
-		err = c.pushDead(ctx, jobs, failed)
+		c.pushDead(ctx, jobs, failed)
+		err = nil
 	}
 	for _, job := range jobs {
 		if !errors.As(failed[job.ID], new(*FinishedError)) {
 			c.notes.announce(waitingStatus(job, 0))
 		}
 	}
-	if err == nil && len(failed) > 0 {
-		err = &EnqueueError{Failed: failed}
+	if len(failed) > 0 {
+		return &EnqueueError{Failed: failed}
 	}
 	return err
 }
@@ -40,7 +41,7 @@ func (c *Client) pushAndTell(ctx context.Context, jobs []*Job) error {
 // pushDead pushes once more the jobs that failed as the queue says that they have ended, now that their rows are read: one
 // that is dead still was so after its row was read, so an unfinished row is that of a claim that is over. It brings failed up
 // to date.
-func (c *Client) pushDead(ctx context.Context, jobs []*Job, failed map[string]error) error {
+func (c *Client) pushDead(ctx context.Context, jobs []*Job, failed map[string]error) {
 	var dead []*Job
 	tokens := make(map[string]int64)
 	for _, job := range jobs {
@@ -53,20 +54,20 @@ func (c *Client) pushDead(ctx context.Context, jobs []*Job, failed map[string]er
 		}
 	}
 	if len(dead) == 0 {
-		return nil
+		return
 	}
 	err := c.push(ctx, dead, tokens)
 	still := (*EnqueueError)(nil)
-	if err != nil && !errors.As(err, &still) {
-		return err
-	}
+	listed := errors.As(err, &still)
 	for _, job := range dead {
 		delete(failed, job.ID)
+		if err != nil && !listed { // it may be in the queue again by now
+			failed[job.ID] = err
+		}
 	}
-	if still != nil {
+	if listed {
 		maps.Copy(failed, still.Failed)
 	}
-	return nil
 }
 
 // tokenOf returns the token of a job's row, 0 when it cannot be read. It reports false for a row that opens a round: its

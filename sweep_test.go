@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -591,6 +592,36 @@ func TestPushLeavesARequeueAlone(t *testing.T) {
 		require.NoError(t, client.Push(t.Context(), job), "it is no longer dead")
 		require.Equal(t, running, r.last(job.ID).State)
 		require.NoError(t, h.consumer.Close(t.Context()))
+	})
+}
+
+// A Push whose second question to the queue gets no answer tells what the first one said of the other jobs. Whether a job
+// that was dead is enqueued by now, nobody knows.
+func TestPushTellsWhatItKnowsThoughTheSecondTryFails(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		dead, full, good := r.write(1), r.write(2), r.write(3)
+		asked := 0
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call != "Enqueue" {
+				return nil
+			}
+			if asked++; asked > 1 {
+				return errFlaky
+			}
+			return &worker.EnqueueError{Failed: map[string]error{
+				dead.ID: &worker.FinishedError{ID: dead.ID, State: worker.StateFailed},
+				full.ID: fmt.Errorf("full: %w", worker.ErrRefused),
+			}}
+		}
+		var failed *worker.EnqueueError
+		require.ErrorAs(t, r.pool.Client().Push(t.Context(), dead, full, good), &failed)
+		require.Equal(t, 2, asked)
+		require.Len(t, failed.Failed, 2)
+		require.ErrorIs(t, failed.Failed[full.ID], worker.ErrRefused)
+		require.ErrorIs(t, failed.Failed[dead.ID], errFlaky)
+		require.False(t, errors.As(failed.Failed[dead.ID], new(*worker.FinishedError)))
+		require.Equal(t, queued, r.last(dead.ID).State)
 	})
 }
 
