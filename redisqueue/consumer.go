@@ -45,7 +45,7 @@ type consumer struct {
 	ledger  *ledger
 	reaper  reaper  // of beats
 	witness witness // of beats, once register has returned
-	noticed bool    // of beats: it has judged why the session is over
+	judged  bool    // of beats: it has judged why the session is over
 	tokens  *tokens // of the queue
 	pace    pace    // of Claim
 

@@ -76,20 +76,26 @@ func (c *consumer) logTrouble(troubled *bool, err error) {
 	*troubled = err != nil
 }
 
-// beat renews the lease once and acts on what Redis says.
+// beat renews the lease once and acts on what Redis says. Handlers hear what concerns them before the host's hook is
+// called, which may take its time.
 func (c *consumer) beat() error {
 	b, err := c.ask(c.ctx)
 	if err != nil {
 		return explain("renew the lease on", c.name, err)
 	}
-	c.notice(b)
+	sign, detail := c.judge(b)
 	if b.over {
 		c.lose()
+		c.tell(sign, detail)
 		return nil
 	}
 	c.witness.acknowledged(b.contact, c.queue.config.Lease)
-	c.reconcile(b.held)
+	missing := c.reconcile(b.held)
 	c.revokeCanceled(b.canceled)
+	c.tell(sign, detail)
+	if missing > 0 {
+		c.tell(SignJobsMissing, fmt.Sprintf("%d jobs of those that the worker holds", missing))
+	}
 	for _, dead := range c.reaper.look(b.expired, time.Now()) {
 		c.takeOver(dead)
 	}
@@ -112,10 +118,8 @@ func (c *consumer) ask(ctx context.Context) (*beatAnswer, error) {
 	return b, b.read(reply)
 }
 
-// notice tells when what Redis says of the session cannot be, unless Redis lost data.
-func (c *consumer) notice(b *beatAnswer) {
-	var sign LossSign
-	var detail string
+// judge returns a sign when what Redis says of the session cannot be, unless Redis lost data.
+func (c *consumer) judge(b *beatAnswer) (sign LossSign, detail string) {
 	switch {
 	case !b.over:
 		sign, detail = c.witness.renewed(b.contact, b.deadline)
@@ -126,8 +130,8 @@ func (c *consumer) notice(b *beatAnswer) {
 	if back, figures := c.tokens.judge(b.counter, b.counted); sign == "" {
 		sign, detail = back, figures
 	}
-	c.noticed = b.over
-	c.tell(sign, detail)
+	c.judged = b.over
+	return sign, detail
 }
 
 // tell reports a sign, if there is one.
@@ -139,11 +143,11 @@ func (c *consumer) tell(sign LossSign, detail string) {
 
 // autopsy asks once more when another call than the heartbeat has found the session gone: why it is, only that can tell.
 func (c *consumer) autopsy() {
-	if !c.leaseGone() || c.noticed {
+	if !c.leaseGone() || c.judged {
 		return
 	}
 	if b, err := c.ask(context.Background()); err == nil && b.over {
-		c.notice(b)
+		c.tell(c.judge(b))
 	}
 }
 
@@ -224,8 +228,9 @@ func readToken(text string) int64 {
 	return token
 }
 
-// reconcile acts on differences between what Redis says that this worker holds and what it knows.
-func (c *consumer) reconcile(redis map[string]int64) {
+// reconcile acts on differences between what Redis says that this worker holds and what it knows. It returns how many
+// jobs Redis lost.
+func (c *consumer) reconcile(redis map[string]int64) (missing int) {
 	strange, lost := c.ledger.compare(redis)
 	logger := c.queue.config.Logger
 	if len(strange) > 0 {
@@ -235,14 +240,12 @@ func (c *consumer) reconcile(redis map[string]int64) {
 			logger.Info("claims whose reply was lost given back", "queue", c.name, "jobs", len(strange))
 		}
 	}
-	if len(lost) > 0 {
-		c.tell(SignJobsMissing, fmt.Sprintf("%d jobs of those that the worker holds", len(lost)))
-	}
 	for _, h := range lost {
 		if c.revoke(worker.Revocation{ID: h.id, Token: h.token, Cause: worker.ErrLeaseLost}) {
 			c.ledger.drop(h)
 		}
 	}
+	return len(lost)
 }
 
 // revokeCanceled tells the pool of canceled jobs, at each beat until they are settled.

@@ -354,3 +354,47 @@ func TestAPanickingHookIsLogged(t *testing.T) {
 		require.Equal(t, 1, book.count(lossMessage))
 	})
 }
+
+// However long the hook takes, the session and its handlers have heard what concerns them before.
+func TestABlockingHookHoldsNobodyUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		lose  func(s *server)
+		heard func(c worker.Consumer) bool
+	}{
+		"session": {
+			func(s *server) { s.ok("FLUSHALL") },
+			func(c worker.Consumer) bool {
+				select {
+				case <-c.Lost():
+					return true
+				default:
+					return false
+				}
+			},
+		},
+		"job": {
+			func(s *server) {
+				for name := range s.inflight() {
+					s.ok("DEL", key("inflight:"+name))
+				}
+			},
+			func(c worker.Consumer) bool { return len(c.(worker.CancelWatcher).Revoked()) == 1 },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *server) {
+				cfg, _ := quiet()
+				told, release := make(chan struct{}), make(chan struct{})
+				cfg.OnDataLoss = func(redisqueue.DataLoss) { close(told); <-release }
+				c := open(t, s.queue(cfg), 0)
+				defer close(release)
+				enqueue(t, s.queue(redisqueue.Config{}), newJob(t))
+				claim(t, c, 1)
+				time.Sleep(3 * time.Second)
+				test.lose(s)
+				receive(t, told)
+				require.True(t, test.heard(c))
+			})
+		})
+	}
+}
