@@ -28,6 +28,9 @@ type Checker struct {
 	// Announced says that final states are what pools announced after they had settled, as there is no store. One that dies
 	// in between says nothing. Otherwise there is exactly one OpFinal for each final state that was ever stored.
 	Announced bool
+	// Notice is how long a worker that stood still or was cut off may take, once that is over, to see that its lease is gone,
+	// where times are not judged: what it starts later was not taken from it for that. Zero means 10 seconds.
+	Notice time.Duration
 	// Unfinished says that the run was cut short: jobs may still wait or run, and nothing is stuck.
 	Unfinished bool
 	// Swept says that sweeps went on until the end: a job whose enqueue has an unknown result is then in the queue if its

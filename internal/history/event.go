@@ -34,7 +34,7 @@ const (
 	OpResume    Op = "resume"     // its pause is over
 	OpOutage    Op = "outage"     // Redis or the store cannot be used until Until: times are counted anew from there
 	OpClaimLost Op = "claim-lost" // the reply to a claim was lost, with Job and Token
-	OpDataLost  Op = "data-lost"  // Redis lost what it had acknowledged: what ran may run again
+	OpDataLost  Op = "data-lost"  // Redis lost what it had acknowledged: from here on what ran may run again
 )
 
 // What viewers write. Proc is the viewer.

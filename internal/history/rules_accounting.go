@@ -40,7 +40,7 @@ func (v *view) settled(s *story) bool {
 		return true
 	}
 	return v.silent(s) && slices.ContainsFunc(s.runs, func(r run) bool {
-		return r.finish != nil && r.finish.Outcome.ends() && (v.lossy || r.start.Token == s.lastRun().start.Token)
+		return r.finish != nil && r.finish.Outcome.ends() && (v.lostBy(s.lastRun().start.At) || r.start.Token == s.lastRun().start.Token)
 	})
 }
 
@@ -51,7 +51,7 @@ func (v *view) silent(s *story) bool {
 
 func (v *view) missing(s *story) string {
 	switch {
-	case !s.accepted || v.settled(s) || len(s.places) > 0:
+	case !s.accepted && len(s.runs) == 0 || v.settled(s) || len(s.places) > 0:
 	case len(s.runs) == 0:
 		return "it never ran, and is nowhere"
 	case s.lastRun().finish == nil:

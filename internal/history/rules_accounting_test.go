@@ -21,6 +21,10 @@ var accounted = []scene{
 		c.Events, c.Rows = c.Events[:1], map[string]Row{}
 		c.Events[accepts].Result = ResultUnknown
 	}, ""},
+	{"an unknown enqueue that was executed, and lost", func(c *Checker) {
+		c.leave()
+		c.Events[accepts].Result, c.Rows = ResultUnknown, nil
+	}, "its last run did not finish, and it is nowhere"},
 	{"never run", func(c *Checker) { c.Events, c.Rows = c.Events[:1], nil }, "it never ran, and is nowhere"},
 	{"run to no end", func(c *Checker) { c.leave() }, "its last run did not finish, and it is nowhere"},
 	{"run, but no end stored", func(c *Checker) { c.drop(ends) }, "it was never settled, and is nowhere"},

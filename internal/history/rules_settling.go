@@ -32,12 +32,12 @@ func (v *view) settledTwice(s *story) string {
 }
 
 func (v *view) endedTwice(s *story) string {
-	if v.lossy && v.Announced {
-		return ""
-	}
 	rounds := 1
 	for i := 1; i < len(s.finals); i++ {
 		before, after := s.finals[i-1], s.finals[i]
+		if v.Announced && v.lostBy(max(before.At, after.At)) {
+			continue
+		}
 		if before.State == worker.StateSucceeded || !s.reopened(before.Token, after.Token) {
 			return fmt.Sprintf("it was settled %d times: %s after %s", len(s.finals), ending(after.State, after.Token),
 				ending(before.State, before.Token))
@@ -51,11 +51,11 @@ func (v *view) endedTwice(s *story) string {
 }
 
 func (v *view) startedAfterEnd(s *story) string {
-	if v.lossy && v.Announced {
-		return ""
-	}
 	for _, e := range s.finals {
 		for _, r := range s.runs {
+			if v.Announced && v.lostBy(r.start.At) {
+				continue
+			}
 			if r.start.Token > e.Token && (e.State == worker.StateSucceeded || !s.reopened(e.Token, r.start.Token)) {
 				return fmt.Sprintf("%s started it after it had %s", r.start.Proc, e.State)
 			}

@@ -24,6 +24,16 @@ var settled = []scene{
 		c.Announced, c.Rows = true, nil
 		c.Events = append(c.Events, c.Events[ends], Event{Op: OpDataLost})
 	}, ""},
+	{"announced twice before Redis lost data", func(c *Checker) {
+		c.Announced, c.Rows = true, nil
+		c.Events = append(c.Events, c.Events[ends])
+		c.also(60, Event{Op: OpDataLost})
+	}, "it was settled 2 times"},
+	{"started after its announced end, before Redis lost data", func(c *Checker) {
+		c.Announced, c.Rows = true, nil
+		c.Events[ends].Token = 100
+		c.also(36, Event{Op: OpDataLost})
+	}, "b started it after it had succeeded"},
 	{"started after a success, though requeued", func(c *Checker) {
 		c.requeue(110)
 		c.Events[ends].State = worker.StateSucceeded

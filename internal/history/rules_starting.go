@@ -54,7 +54,7 @@ func (s *story) newRound(before, next run) bool {
 
 // taken reports whether the next run came since the first one's process was gone or might be taken to be.
 func (v *view) taken(before, next run) bool {
-	return v.lossy || v.died(before, next.start.At) || v.wasCut(before, next.start.At)
+	return v.lostBy(next.start.At) || v.died(before, next.start.At) || v.wasCut(before, next.start.At)
 }
 
 // stopped reports whether the next run came since the first one's pool was told to stop, or gave its handler up.
@@ -82,7 +82,7 @@ func (v *view) miscounted(s *story) string {
 		failed := before.ended(OutcomeRetry) || before.abandoned
 		doubtful := v.taken(before, next) || v.stopped(before, next) || before.abandoned // perhaps nobody recorded the failure
 		switch {
-		case v.lossy || is == was && (!failed || doubtful) || is == was+1 && failed:
+		case v.lostBy(next.start.At) || is == was && (!failed || doubtful) || is == was+1 && failed:
 			return ""
 		case is > was:
 			return fmt.Sprintf("attempt %d followed attempt %d, though no handler failed", is, was)

@@ -1,6 +1,8 @@
 package history
 
 import (
+	"time"
+
 	"github.com/real-staging-ai/go-worker"
 )
 
@@ -66,11 +68,34 @@ var started = []scene{
 		c.finishA(20, OutcomeRetry)
 		c.Events[startsB].Attempt = 3
 	}, "attempt 3 followed attempt 1"},
+	{"started long after it had stood still, and ran again, though times are not judged", func(c *Checker) {
+		c.pauseA(1.5, 2.5)
+		c.Timing, c.Notice, c.Events[startsB].Crashes = Timing{}, 3*time.Second, 0
+		c.also(20, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeLost})
+	}, "b ran it again after a, for no reason"},
+	{"started soon after it had stood still, and ran again, though times are not judged", func(c *Checker) {
+		c.pauseA(1.5, 8)
+		c.Timing, c.Notice, c.Events[startsB].Crashes = Timing{}, 3*time.Second, 0
+		c.also(20, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeLost})
+	}, ""},
+	{"started within the default lease of having stood still, and ran again", func(c *Checker) {
+		c.pauseA(0.5, 1)
+		c.Timing, c.Events[startsB].Crashes = Timing{}, 0
+		c.also(20, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeLost})
+	}, ""},
+	{"ran again before Redis lost data", func(c *Checker) {
+		c.finishA(20, OutcomeSuccess)
+		c.also(36, Event{Op: OpDataLost})
+	}, "b ran it again after a, for no reason"},
+	{"attempts went back before Redis lost data", func(c *Checker) {
+		c.finishA(20, OutcomeRetry)
+		c.also(36, Event{Op: OpDataLost})
+	}, "which had failed"},
 	{"two at once", func(c *Checker) { c.finishA(36, OutcomeGiveBack) }, "b started it while a ran it"},
 	{"one claim, two starts", func(c *Checker) { c.Events[startsA].Token = 101 }, "claim 101 was started by a and by b"},
 	{"token went back", func(c *Checker) { c.Events[startsA].Token = 200 }, "token 101 came after 200"},
 	{"token went back in one that stood still", func(c *Checker) {
-		c.pauseA(5, 20)
+		c.pauseA(5, 30)
 		c.Events[startsA].At, c.Timing = seconds(36), Timing{}
 		c.also(37, Event{Proc: "a", Op: OpLost, Job: "j", Token: 100})
 	}, ""},

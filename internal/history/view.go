@@ -11,7 +11,8 @@ import (
 // view is a run as the rules look at it.
 type view struct {
 	*Checker
-	lossy   bool // Redis lost data
+	lossy   bool  // Redis lost data
+	loss    int64 // when it first did
 	fates   map[string]*fate
 	deaths  []int64   // times of all ends and pauses, in order
 	trouble []trouble // whatever makes times be counted anew, in order
@@ -109,7 +110,9 @@ func (v *view) befall(e Event) {
 	case OpOutage:
 		v.disturb(e, e.At, e.Until)
 	case OpDataLost:
-		v.lossy = true
+		if !v.lossy { // events come in the order of their time
+			v.lossy, v.loss = true, e.At
+		}
 	}
 }
 
@@ -153,8 +156,19 @@ func (v *view) died(r run, by int64) bool {
 // ran this or just before.
 func (v *view) wasCut(r run, by int64) bool {
 	return slices.ContainsFunc(v.fate(r.start.Proc).pauses, func(p span) bool {
-		return p.from <= by && (!v.Timing.judged() || r.start.At <= later(p.until, v.notice()))
+		return p.from <= by && r.start.At <= later(p.until, v.unaware())
 	})
+}
+
+// lostBy reports whether by then Redis had lost data.
+func (v *view) lostBy(at int64) bool { return v.lossy && v.loss <= at }
+
+// unaware is how long after a pause a worker may still start what is no longer its own.
+func (v *view) unaware() time.Duration {
+	if v.Timing.judged() {
+		return v.notice()
+	}
+	return cmp.Or(v.Notice, 10*time.Second)
 }
 
 // notice is how long a worker may take to see that its lease is gone.
