@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"errors"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/history"
@@ -17,25 +16,13 @@ type client struct {
 // Cancel cancels a job.
 func (c *client) Cancel(ctx context.Context, id string, opts ...worker.JobOption) (worker.State, error) {
 	state, err := c.Client.Cancel(ctx, id, opts...)
-	c.hist.write(event{Op: history.OpCancel, Job: id, Result: resultOf(err), State: state})
+	c.hist.write(event{Op: history.OpCancel, Job: id, Result: history.ResultOfControl(err), State: state})
 	return state, err
 }
 
 // Requeue opens a new round of a job.
 func (c *client) Requeue(ctx context.Context, id string, opts ...worker.JobOption) error {
 	err := c.Client.Requeue(ctx, id, opts...)
-	c.hist.write(event{Op: history.OpRequeue, Job: id, Result: resultOf(err)})
+	c.hist.write(event{Op: history.OpRequeue, Job: id, Result: history.ResultOfControl(err)})
 	return err
-}
-
-// resultOf tells what an error says of a call that asked for one known job.
-func resultOf(err error) history.Result {
-	switch {
-	case err == nil:
-		return history.ResultOK
-	case errors.Is(err, worker.ErrJobNotFound), errors.Is(err, worker.ErrJobActive), errors.Is(err, worker.ErrRefused),
-		errors.As(err, new(*worker.FinishedError)):
-		return history.ResultFailed
-	}
-	return history.ResultUnknown
 }

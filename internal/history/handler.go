@@ -60,3 +60,15 @@ func ResultOf(err error, job string) Result {
 	}
 	return ResultUnknown
 }
+
+// ResultOfControl tells what an error of Client.Cancel or Requeue says. One that was refused may have been refused half-way:
+// its status is saved by then, and the round is open, or the job canceled.
+func ResultOfControl(err error) Result {
+	switch {
+	case err == nil:
+		return ResultOK
+	case errors.Is(err, worker.ErrJobNotFound), errors.Is(err, worker.ErrJobActive), errors.As(err, new(*worker.FinishedError)):
+		return ResultFailed
+	}
+	return ResultUnknown
+}

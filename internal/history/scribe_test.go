@@ -137,3 +137,12 @@ func TestResultOf(t *testing.T) {
 	require.Equal(t, ResultUnknown, ResultOf(each, "cut"))
 	require.Equal(t, ResultUnknown, ResultOf(context.DeadlineExceeded, "j"))
 }
+
+func TestResultOfControl(t *testing.T) {
+	require.Equal(t, ResultOK, ResultOfControl(nil))
+	for _, err := range []error{worker.ErrJobNotFound, worker.ErrJobActive, &worker.FinishedError{ID: "j"}} {
+		require.Equal(t, ResultFailed, ResultOfControl(fmt.Errorf("requeue: %w", err)))
+	}
+	require.Equal(t, ResultUnknown, ResultOfControl(worker.ErrRefused), "after its status was saved, perhaps")
+	require.Equal(t, ResultUnknown, ResultOfControl(context.DeadlineExceeded))
+}

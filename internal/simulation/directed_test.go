@@ -131,7 +131,7 @@ func (s *stage) act(slot string) {
 	case model.Cancels:
 		state, err := p.client().Cancel(ctx, job.ID)
 		s.tell(p, "cancel %s: %s %v", job.ID, state, err)
-		s.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: job.ID, Result: resultOf(err), State: state})
+		s.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: job.ID, Result: history.ResultOfControl(err), State: state})
 	case model.Requeues:
 		err := p.client().Requeue(ctx, job.ID)
 		s.tell(p, "requeue %s: %v", job.ID, err)

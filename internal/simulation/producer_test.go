@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -88,19 +87,9 @@ func (w *world) cancel(slot string, o *order) {
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
 		state, err := c.Cancel(ctx, o.id)
 		w.tell(p, "cancel %s: %s %v", o.id, state, err)
-		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: o.id, Result: resultOf(err), State: state})
+		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: o.id, Result: history.ResultOfControl(err), State: state})
 		return err == nil || w.isCalm()
 	})
-}
-
-func resultOf(err error) history.Result {
-	switch {
-	case err == nil:
-		return history.ResultOK
-	case errors.Is(err, worker.ErrJobNotFound), errors.Is(err, worker.ErrJobActive), errors.As(err, new(*worker.FinishedError)):
-		return history.ResultFailed
-	}
-	return history.ResultUnknown
 }
 
 // requeue opens a new round of a job once it has failed, until that is done. The store's rows tell the history of it. A
