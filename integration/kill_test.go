@@ -87,19 +87,22 @@ func killMoments(kills, jobs int) []int {
 }
 
 // A worker dies with all its slots full, and another one has as many free, again and again. How long it takes until all
-// jobs run again is a figure of the report: 20 seconds at most are promised by default, 3 with a lease of 1.5 seconds.
+// jobs run again is a figure of the report: 20 seconds at most are promised by default, 3 with a lease of 1.5 seconds. The
+// soak takes the promise at its word. On a busy machine, where all tests run, one recovery of all must keep it: a library
+// that recovers too late does so each time.
 func TestRecovery(t *testing.T) {
-	t.Run("short lease", func(t *testing.T) { testRecovery(t, 1500*time.Millisecond, size(2, 10)) })
-	t.Run("default lease", func(t *testing.T) { testRecovery(t, 10*time.Second, size(0, 5)) })
+	t.Run("short lease", func(t *testing.T) { testRecovery(t, 1500*time.Millisecond, 3*time.Second, size(3, 10)) })
+	t.Run("default lease", func(t *testing.T) { testRecovery(t, 10*time.Second, 20*time.Second, size(0, 5)) })
 }
 
-func testRecovery(t *testing.T, lease time.Duration, kills int) {
+func testRecovery(t *testing.T, lease, promised time.Duration, kills int) {
 	if kills == 0 {
 		t.Skipf("it takes minutes: %s is not 1", soakEnv)
 	}
 	const slots = 20
 	r, _ := newRig(t, workerConfig{Concurrency: slots, Lease: lease, Stored: true})
 	victim := r.fleet.start()
+	var took []time.Duration
 	for i := range kills {
 		before := r.fleet.hist.started(victim.name)
 		r.enqueue(r.jobs(slots, fmt.Sprintf("job-%02d", i), func(int) task { return task{Do: deedCling} })...)
@@ -108,9 +111,35 @@ func testRecovery(t *testing.T, lease time.Duration, kills int) {
 		r.await("the heir to be there", func() bool { return len(r.members(workersKey)) == 2 })
 		victim.kill()
 		r.awaitDrained()
+		took = append(took, r.recovery(victim))
 		victim = heir
 	}
 	r.verify()
 	require.Equal(t, 2*slots*kills, r.starts())
 	r.report(fmt.Sprintf("%d workers killed at a lease of %v, another one idle", kills, lease))
+	t.Logf("all jobs ran again after %v", took)
+	require.Equal(t, slices.Max(took), r.checker.verdict.Figures.LongestRecovery)
+	require.LessOrEqual(t, slices.Min(took), promised, "no recovery was in time")
+	if size(false, true) {
+		require.LessOrEqual(t, slices.Max(took), promised)
+	}
+}
+
+// recovery is how long it took after a worker's death until the last job that it was running was started again.
+func (r *rig) recovery(victim *process) (longest time.Duration) {
+	r.t.Helper()
+	died, held := int64(0), make(map[string]bool)
+	for _, e := range r.fleet.hist.all() {
+		switch {
+		case e.Proc == victim.name && e.Op == opEnd:
+			died = e.At
+		case e.Proc == victim.name && e.Op == opStart:
+			held[e.Job] = true
+		case e.Proc == victim.name && e.Op == opFinish:
+			delete(held, e.Job)
+		case e.Op == opStart && held[e.Job]:
+			longest = max(longest, time.Duration(e.At-died))
+		}
+	}
+	return longest
 }
