@@ -110,10 +110,11 @@ func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, e
 	}
 	registry := worker.NewRegistry()
 	worker.Handle(registry, d.do)
+	backend := worker.Backend{Queue: queue}
 	if d.scribe != nil {
 		registry.Use(d.scribe.Handler)
+		backend.Queue = &settleQueue{Queue: queue, scribe: d.scribe}
 	}
-	backend := worker.Backend{Queue: queue}
 	switch {
 	case cfg.Database != "":
 		if backend.StatusStore, err = openStore(cfg.Database); err != nil {
