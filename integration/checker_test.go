@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,8 +26,11 @@ type checker struct {
 	accepted map[string]expectation
 	stored   bool    // there is a status store
 	oneSlot  bool    // there is never more than one slot
-	lossy    bool    // Redis lost acknowledged writes, so that a job may be claimed again for no other reason
+	lossy    bool    // Redis lost acknowledged writes, so that a job may be claimed again for no other reason: see loseData
 	events   []event // what all did, once the run is over
+
+	// notice is how long a worker that was paused or cut off may take to see that its lease is gone.
+	notice time.Duration
 
 	verdict *history.Verdict // once it is judged
 }
@@ -38,11 +42,17 @@ func (c *checker) forgive(id string) {
 	c.accepted[id] = want
 }
 
+// loseData notes that Redis loses acknowledged writes from now on: call it right before what makes it do so.
+func (r *rig) loseData() {
+	r.checker.lossy = true
+	r.fleet.hist.write(event{Op: history.OpDataLost})
+}
+
 // judge judges a run that is over: its history, what is left in Redis and, unless it is nil, the status table.
 func (c *checker) judge(maxCrashes int, left history.Redis, rows map[string]history.Row) []history.Violation {
 	judge := history.Checker{
 		Events: c.events, Redis: left, Rows: rows, Ends: make(map[string]worker.State, len(c.accepted)),
-		MaxCrashes: maxCrashes, Announced: !c.stored, OneSlot: c.oneSlot,
+		MaxCrashes: maxCrashes, Announced: !c.stored, OneSlot: c.oneSlot, Notice: c.notice,
 	}
 	for id, want := range c.accepted {
 		enqueue := event{At: int64(want.at), Op: history.OpEnqueue, Job: id, Result: history.ResultOK, Sum: want.sum}
@@ -51,9 +61,6 @@ func (c *checker) judge(maxCrashes int, left history.Redis, rows map[string]hist
 		}
 		judge.Events = append(judge.Events, enqueue)
 		judge.Ends[id] = want.ends
-	}
-	if c.lossy {
-		judge.Events = append(judge.Events, event{Op: history.OpDataLost})
 	}
 	verdict := judge.Check()
 	c.verdict = &verdict

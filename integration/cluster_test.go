@@ -96,6 +96,7 @@ func TestClusterMastersDie(t *testing.T) {
 		mend := tear(t, c.nodes[i].addr, c.replicas[i].server)
 		r.tail(quick[i], queues[i])
 		began := time.Now()
+		r.loseData()
 		c.nodes[i].server.Kill()
 		mend()
 		c.awaitHeir(i)

@@ -116,7 +116,6 @@ func (r *rig) countState(state worker.State) int {
 func TestFlushedRedisLosesNoJob(t *testing.T) {
 	const waiting, few = 1000, 100
 	r, _ := newDatabaseRig(t, workerConfig{Concurrency: few})
-	r.checker.lossy = true // what ran may run again
 	w := r.fleet.start()
 	retry := func(int) task { return task{Do: deedFlaky, Millis: 20_000} }
 	r.enqueue(r.jobs(few, "retrying", retry)...)
@@ -126,6 +125,7 @@ func TestFlushedRedisLosesNoJob(t *testing.T) {
 	r.enqueue(r.jobs(waiting, "waiting", nap(1, 20))...)
 	require.Equal(t, few, r.countState(worker.StateRetrying), "too late: the retries are due already")
 
+	r.loseData()
 	require.NoError(t, r.client.Do(context.Background(), r.client.B().Flushall().Build()).Error())
 	w.open()
 	r.fleet.start().open()

@@ -40,6 +40,7 @@ func TestRedisLosesData(t *testing.T) {
 			prepare(r, dump)
 			time.Sleep(lease / 3) // what still runs ends, and is saved
 			ended, before := r.finalIDs(), r.fleet.hist.all()
+			r.loseData()
 			server.Restart()
 			feed.Wait()
 			r.awaitEnded()
@@ -63,7 +64,6 @@ func TestRedisLosesData(t *testing.T) {
 func newLossyRig(t *testing.T) (*rig, *redistest.Redis) {
 	t.Helper()
 	r, server := newRig(t, workerConfig{Concurrency: 10, Database: pgtest.Server(t).URL(), Sweep: sweepInterval})
-	r.checker.lossy = true
 	return r, server
 }
 

@@ -29,9 +29,7 @@ const failoverLease = 10 * time.Second
 func newFailoverRig(t testing.TB, cfg workerConfig) *rig {
 	t.Helper()
 	cfg.Database, cfg.Sweep, cfg.Lease = ownDatabase(t), sweepInterval, failoverLease
-	r := rigOn(t, cfg)
-	r.checker.lossy = true
-	return r
+	return rigOn(t, cfg)
 }
 
 // ownDatabase makes a database of the test's own on the server that the tests share, and returns its URL.

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker/internal/faultproxy"
+	"github.com/real-staging-ai/go-worker/internal/history"
 	"github.com/real-staging-ai/go-worker/internal/redistest"
 )
 
@@ -128,6 +129,9 @@ func TestNetworkIsABlackHole(t *testing.T) {
 		}
 		r.network.BlackHole(true)
 		r.await("the third worker to take over", func() bool { return r.robberies() > robbed })
+		for _, p := range swallowed {
+			r.fleet.hist.note(p.name, history.OpResume)
+		}
 		r.network.BlackHole(false)
 		began := time.Now()
 		before = r.workedBy(swallowed)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker/internal/faultproxy"
+	"github.com/real-staging-ai/go-worker/internal/history"
 )
 
 // A worker that is cut off from Redis for longer than its lease goes on working, but others do its jobs again. When it
@@ -26,6 +27,7 @@ func TestWorkerIsCutOff(t *testing.T) {
 	r.fleet.hist.note(lonely.name, opPause)
 	network.Hold(faultproxy.BothWays)
 	r.await("the others to take over", func() bool { return r.robberies() > 0 })
+	r.fleet.hist.note(lonely.name, history.OpResume)
 	network.Hold(0)
 	before := r.fleet.hist.started(lonely.name)
 	r.await("the lonely worker to work on", func() bool { return r.fleet.hist.started(lonely.name) > before+10 })

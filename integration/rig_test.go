@@ -70,7 +70,7 @@ func rigOn(t testing.TB, cfg workerConfig) *rig {
 	require.NoError(t, err)
 	r.fleet = newFleet(t, cfg)
 	r.producer = &client{Client: producer, hist: r.fleet.hist}
-	r.checker = &checker{accepted: make(map[string]expectation), stored: backend.StatusStore != nil}
+	r.checker = &checker{accepted: make(map[string]expectation), stored: backend.StatusStore != nil, notice: cfg.Lease}
 	t.Cleanup(r.reportAnyway)
 	return r
 }
@@ -199,6 +199,8 @@ func (r *rig) verify() {
 		}
 	}
 	require.Empty(r.t, found)
+	wrote := func(o op) int { return r.fleet.hist.count(func(e event) bool { return e.Op == o }) }
+	require.False(r.t, wrote(opFinish) > 0 && wrote(history.OpSettle) == 0, "nobody wrote what was settled")
 	require.True(r.t, r.checker.lossy || !r.fleet.said("redis has lost data"), "a false alarm")
 }
 

@@ -85,13 +85,13 @@ func TestSentinelFailover(t *testing.T) {
 func testFailover(t *testing.T, failover func(*sentinels, string)) {
 	s := startSentinels(t)
 	r := rigOn(t, workerConfig{Redis: s.endpoint(), Concurrency: 10, Lease: failoverLease})
-	r.checker.lossy = true
 	for range 3 {
 		r.fleet.start()
 	}
 	p := r.push()
 	r.await("jobs before the failover", func() bool { return p.acked.Load() > 300 })
 	before := s.master()
+	r.loseData()
 	failover(s, before)
 	r.await("the failover", func() bool { return s.master() != before })
 	after := p.acked.Load() + 100
@@ -164,6 +164,7 @@ func (step failoverStep) run(s *sentinels, r *rig, jobs *stream) {
 		r.tail(jobs, worker.DefaultQueue)
 	}
 	began := time.Now()
+	r.loseData()
 	step.fail(s, before)
 	mend()
 	r.await("the failover", func() bool { return s.master() != before })
@@ -204,6 +205,7 @@ func TestOldMasterHarmsNothing(t *testing.T) {
 	// As many as can be claimed at once, also by what the others sent to the old master when it had just been stopped.
 	r.enqueue(r.jobs((workers+1)*slots, "due", nap(3000, 6000), worker.At(at))...)
 	r.fleet.hist.note(stale.name, opPause)
+	r.loseData()
 	s.freeze(old)
 	r.await("the failover", func() bool { return s.master() != old && time.Now().After(at) })
 	time.Sleep(headway)
