@@ -49,9 +49,15 @@ func (v *view) silent(s *story) bool {
 	return v.Announced && (len(v.deaths) > 0 || v.lossy) && len(s.places) == 0
 }
 
+// owed reports whether the job must come to an end: it was accepted, by the caller's knowledge or as it ran. With the data
+// that Redis lost a job may go that nobody was told of, if no store has it.
+func (v *view) owed(s *story) bool {
+	return s.accepted || len(s.runs) > 0 && (!v.lossy || !v.Announced)
+}
+
 func (v *view) missing(s *story) string {
 	switch {
-	case !s.accepted && len(s.runs) == 0 || v.settled(s) || len(s.places) > 0:
+	case !v.owed(s) || v.settled(s) || len(s.places) > 0:
 	case len(s.runs) == 0:
 		return "it never ran, and is nowhere"
 	case s.lastRun().finish == nil:

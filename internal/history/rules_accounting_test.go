@@ -25,6 +25,16 @@ var accounted = []scene{
 		c.leave()
 		c.Events[accepts].Result, c.Rows = ResultUnknown, nil
 	}, "its last run did not finish, and it is nowhere"},
+	{"an unknown enqueue that was executed, and lost as Redis lost data", func(c *Checker) {
+		c.leave()
+		c.Events[accepts].Result, c.Announced, c.Rows = ResultUnknown, true, nil
+		c.also(37, Event{Op: OpDataLost})
+	}, ""},
+	{"an unknown enqueue that was executed, and lost though there is a store", func(c *Checker) {
+		c.leave()
+		c.Events[accepts].Result, c.Rows = ResultUnknown, nil
+		c.also(37, Event{Op: OpDataLost})
+	}, "its last run did not finish, and it is nowhere"},
 	{"never run", func(c *Checker) { c.Events, c.Rows = c.Events[:1], nil }, "it never ran, and is nowhere"},
 	{"run to no end", func(c *Checker) { c.leave() }, "its last run did not finish, and it is nowhere"},
 	{"run, but no end stored", func(c *Checker) { c.drop(ends) }, "it was never settled, and is nowhere"},
