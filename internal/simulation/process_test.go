@@ -151,7 +151,10 @@ func (p *process) backend() *worker.Backend {
 			return nil
 		}
 		log := slog.New(slog.NewTextHandler(p.world.log(p), &slog.HandlerOptions{Level: slog.LevelInfo}))
-		queue, err := redisqueue.New(client, redisqueue.Config{Lease: p.world.plan.lease, Logger: log})
+		queue, err := redisqueue.New(client, redisqueue.Config{
+			Lease: p.world.plan.lease, Logger: log,
+			OnDataLoss: func(l redisqueue.DataLoss) { p.world.blame("%s: a false alarm: %+v", p.name, l) }, // Redis keeps its data here
+		})
 		if err != nil {
 			panic(err)
 		}
