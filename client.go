@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -187,19 +186,7 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 	case err != nil:
 		return fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
 	}
-	ended := maps.Clone(failed)
-	for _, id := range repeated {
-		if !errors.As(failed[id], new(*FinishedError)) {
-			delete(ended, id) // an earlier call may have been accepted
-		}
-	}
-	if err := c.saveRefused(ctx, push, nil, ended); err != nil {
-		for id, why := range ended {
-			if errors.Is(why, ErrRefused) { // the row still waits, and a sweep would take it at its word
-				failed[id] = fmt.Errorf("it may be enqueued later, as %s, and that could not be recorded: %w", why.Error(), err)
-			}
-		}
-	}
+	c.recordRefused(ctx, push, repeated, failed)
 	if len(failed) > 0 {
 		return &EnqueueError{Failed: failed}
 	}
@@ -298,43 +285,6 @@ func save(ctx context.Context, store StatusStore, statuses []Status) (saved []Sa
 		return nil, Permanent(fmt.Errorf("the status store gave %d answers for %d statuses", len(saved), len(statuses)))
 	}
 	return saved, nil
-}
-
-// saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; and those that
-// turned out to be over as what they are, under the tokens that are given, or 0. A job whose fate isn't known goes on
-// waiting, for its row and its users. An error says that not all of it could be recorded.
-func (c *Client) saveRefused(ctx context.Context, push []*Job, tokens map[string]int64, failed map[string]error) error {
-	var statuses []Status
-	for _, job := range push {
-		why := failed[job.ID]
-		finished := (*FinishedError)(nil)
-		st := waitingStatus(job, 0)
-		st.Version, st.RunAt = version(tokens[job.ID], phaseFinal, 0), time.Time{}
-		switch {
-		case errors.As(why, &finished):
-			st.State, st.Error = or(finished.State, StateFailed), cleanText(why.Error())
-		case errors.Is(why, ErrRefused):
-			st.State, st.Error = StateFailed, cleanText("not enqueued: "+why.Error())
-		default:
-			continue
-		}
-		statuses = append(statuses, st)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	for part := range slices.Chunk(statuses, maxBatch) {
-		saved, err := c.saveEach(ctx, part, failed)
-		if err != nil {
-			c.log.Error("the status of refused jobs could not be saved", "jobs", len(part), "error", err)
-			return err
-		}
-		for i, answer := range saved {
-			if answer.OK {
-				c.notes.announce(part[i])
-			}
-		}
-	}
-	return nil
 }
 
 // InitialStatus returns the first status of a job that is about to be enqueued, as Client saves it: for hosts that write

@@ -159,25 +159,54 @@ func TestRefusedJobIsFailedAsNotEnqueuedAndMayComeAgain(t *testing.T) {
 
 // A sweep enqueues the job of a row that waits. So a refusal that could not be recorded is none.
 func TestRefusalThatCannotBeRecordedIsNotClear(t *testing.T) {
+	broken := errors.New("store is down")
+	for name, fault := range map[string]func() error{
+		"down":      func() error { return broken },
+		"permanent": func() error { return worker.Permanent(broken) },
+		"panics":    func() error { panic(broken) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, noop)
+				r.queue.Fault = refusing("Enqueue")
+				r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+					if statuses[0].State.Final() {
+						return fault()
+					}
+					return nil
+				}
+				_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("1"))
+				require.ErrorContains(t, err, broken.Error())
+				require.NotErrorIs(t, err, worker.ErrRefused)
+				assert.Equal(t, []worker.State{queued}, r.states("1"))
+				r.quiet()
+			})
+		})
+	}
+}
+
+// refusing is a fault of a queue that refuses all calls of that name.
+func refusing(name string) func(context.Context, string) error {
+	return func(_ context.Context, call string) error {
+		if call == name {
+			return worker.ErrRefused
+		}
+		return nil
+	}
+}
+
+// One job's row waits already. The refusal of the others of the call is as clear as ever.
+func TestRefusalIsClearForEachJobOfItsOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, noop)
-		broken := errors.New("store is down")
-		r.queue.Fault = func(_ context.Context, call string) error {
-			if call == "Enqueue" {
-				return worker.ErrRefused
-			}
-			return nil
-		}
-		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
-			if statuses[0].State.Final() {
-				return broken
-			}
-			return nil
-		}
-		_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("1"))
-		require.ErrorIs(t, err, broken)
-		require.NotErrorIs(t, err, worker.ErrRefused)
-		assert.Equal(t, []worker.State{queued}, r.states("1"))
+		first := r.enqueue(1)
+		second, err := worker.NewJob(ping{2})
+		require.NoError(t, err)
+		r.queue.Fault = refusing("Enqueue")
+		var failed *worker.EnqueueError
+		require.ErrorAs(t, r.pool.Client().EnqueueMany(t.Context(), first, second), &failed)
+		require.NotErrorIs(t, failed.Failed[first.ID], worker.ErrRefused)
+		require.ErrorIs(t, failed.Failed[second.ID], worker.ErrRefused)
 		r.quiet()
 	})
 }
@@ -233,7 +262,9 @@ func TestRefusedRepetitionFailsNoAcceptedJob(t *testing.T) {
 		accepted, committed := r.enqueue(1), r.write(2)
 		refuses = true
 		for _, job := range []*worker.Job{accepted, committed} {
-			require.ErrorIs(t, r.pool.Client().EnqueueMany(t.Context(), job), worker.ErrRefused)
+			err := r.pool.Client().EnqueueMany(t.Context(), job)
+			require.ErrorAs(t, err, new(*worker.EnqueueError))
+			require.NotErrorIs(t, err, worker.ErrRefused, "it runs all the same")
 			assert.Equal(t, []worker.State{queued}, r.states(job.ID))
 		}
 		fresh, err := r.pool.Client().Enqueue(t.Context(), ping{3})

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -459,6 +460,32 @@ func TestRequeueOpensANewRound(t *testing.T) {
 		assert.ErrorIs(t, client.Requeue(t.Context(), waits.ID), worker.ErrJobActive)
 		r.stop()
 	})
+}
+
+// The row of a Requeue says that a round was opened, and a sweep takes it at its word. So the queue's refusal isn't the
+// Requeue's, but where there is no store.
+func TestRefusalOfARecordedRoundIsNotClear(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		t.Run(fmt.Sprintf("stored=%v", stored), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(context.Context, *worker.Job, ping) error { return worker.Permanent(errFlaky) },
+					func(c *worker.Config) {
+						if !stored {
+							c.StatusStore = nil
+						}
+					}).start()
+				job := r.enqueue(1)
+				r.quiet()
+				r.queue.Fault = refusing("Reopen")
+				err := r.pool.Client().Requeue(t.Context(), job.ID)
+				require.ErrorContains(t, err, worker.ErrRefused.Error())
+				assert.Equal(t, !stored, errors.Is(err, worker.ErrRefused))
+				r.queue.Fault = nil
+				require.NoError(t, r.pool.Client().Requeue(t.Context(), job.ID))
+				r.stop()
+			})
+		})
+	}
 }
 
 // A worker may die between the Save of a job's end and its settlement: then the job waits though it is over, and a cancel

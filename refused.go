@@ -1,0 +1,75 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// recordRefused records how the jobs end that the queue refused. A sweep enqueues the job of a row that waits, so a refusal
+// whose row still does is not clear: in failed it no longer wraps ErrRefused.
+func (c *Client) recordRefused(ctx context.Context, push []*Job, repeated []string, failed map[string]error) {
+	ended, waits := maps.Clone(failed), make(map[string]error)
+	for _, id := range repeated {
+		if !errors.As(failed[id], new(*FinishedError)) {
+			delete(ended, id)
+			waits[id] = errors.New("an earlier call may have been accepted")
+		}
+	}
+	maps.Copy(waits, c.saveRefused(ctx, push, nil, ended))
+	for id, why := range waits {
+		if errors.Is(failed[id], ErrRefused) {
+			failed[id] = fmt.Errorf("not enqueued now (%s), but maybe later, as its row still waits: %w",
+				failed[id].Error(), why)
+		}
+	}
+}
+
+// saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; and those that
+// turned out to be over as what they are, under the tokens that are given, or 0. A job whose fate isn't known goes on
+// waiting, for its row and its users. It returns the ids of which that could not be recorded, and why.
+func (c *Client) saveRefused(
+	ctx context.Context, push []*Job, tokens map[string]int64, failed map[string]error,
+) (unsaved map[string]error) {
+	unsaved = make(map[string]error)
+	var statuses []Status
+	for _, job := range push {
+		why := failed[job.ID]
+		finished := (*FinishedError)(nil)
+		st := waitingStatus(job, 0)
+		st.Version, st.RunAt = version(tokens[job.ID], phaseFinal, 0), time.Time{}
+		switch {
+		case errors.As(why, &finished):
+			st.State, st.Error = or(finished.State, StateFailed), cleanText(why.Error())
+		case errors.Is(why, ErrRefused):
+			st.State, st.Error = StateFailed, cleanText("not enqueued: "+why.Error())
+		default:
+			continue
+		}
+		statuses = append(statuses, st)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	for part := range slices.Chunk(statuses, maxBatch) {
+		saved, err := c.saveEach(ctx, part, unsaved)
+		if err != nil {
+			c.log.Error("the status of refused jobs could not be saved", "jobs", len(part), "error", err)
+			for _, st := range part {
+				unsaved[st.JobID] = err
+			}
+			continue
+		}
+		for i, answer := range saved {
+			switch st := part[i]; {
+			case answer.OK:
+				c.notes.announce(st)
+			case unsaved[st.JobID] == nil && !answer.Current.Final():
+				unsaved[st.JobID] = fmt.Errorf("somebody else has made it %s", answer.Current)
+			}
+		}
+	}
+	return unsaved
+}
