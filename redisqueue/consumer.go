@@ -6,7 +6,6 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +42,7 @@ type consumer struct {
 	lost    chan struct{}
 	revoked chan worker.Revocation
 	ledger  *ledger
+	numbers numbers // of checkpoints
 	reaper  reaper  // of beats
 	witness witness // of beats, once register has returned
 	judged  bool    // of beats: it has judged why the session is over
@@ -150,30 +150,6 @@ func (c *consumer) isLost(reply rueidis.RedisMessage) bool {
 
 func (c *consumer) lostError(doing string) error {
 	return fmt.Errorf("%s %s: %w", doing, c.name, worker.ErrLeaseLost)
-}
-
-// Checkpoint replaces the checkpoint of a job that this worker holds.
-func (c *consumer) Checkpoint(ctx context.Context, job *worker.Job, data []byte) error {
-	const doing = "checkpoint on"
-	if c.isOver() {
-		return c.lostError(doing)
-	}
-	args := []string{c.worker, job.ID, strconv.FormatInt(c.ledger.inRedis(job), 10), string(data)}
-	reply, err := c.call(ctx, checkpointScript, checkpointScript.keysFor(c.keys, c.worker), args)
-	if err != nil {
-		return explain(doing, c.name, err)
-	}
-	if c.isLost(reply) {
-		return c.lostError(doing)
-	}
-	answer, err := reply.ToString()
-	if err != nil {
-		return explain(doing, c.name, err)
-	}
-	if answer != "ok" {
-		return fmt.Errorf("%s %s: job %q: %w", doing, c.name, job.ID, worker.ErrLeaseLost)
-	}
-	return nil
 }
 
 // Close ends the session: the heartbeat stops, and everything that Redis says this worker holds goes back to the head

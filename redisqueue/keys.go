@@ -6,7 +6,8 @@ import "fmt"
 // them run on a cluster.
 type keys struct{ prefix string }
 
-// The keys of a queue, as the headers of the scripts name them. The inflight hashes are one for each worker.
+// The keys of a queue, as the headers of the scripts name them. The inflight hashes are one for each worker, the
+// overtaking strings one for each claim that needs it.
 const (
 	keyPending     = "pending"     // LIST of job ids, oldest left
 	keySuspects    = "suspects"    // LIST of ids that have taken down workers, claimed before pending
@@ -20,6 +21,7 @@ const (
 	keyDead        = "dead"        // ZSET id → time of death
 	keyWake        = "wake"        // LIST of at most one token
 	keyToken       = "token"       // STRING, the fencing counter
+	keyOvertaking  = "overtaking"  // STRING, number of a checkpoint that an earlier one must not follow; of one claim, an hour
 	keyInflight    = "inflight"    // HASH id → fencing token, of one worker
 	keyOthers      = "inflight..." // the inflight hashes of all workers that a call names; last in a header
 )
