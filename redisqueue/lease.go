@@ -141,12 +141,17 @@ func (c *consumer) tell(sign LossSign, detail string) {
 	}
 }
 
+// autopsyTime is less than a pool gives a lost session to end.
+const autopsyTime = 500 * time.Millisecond
+
 // autopsy asks once more when another call than the heartbeat has found the session gone: why it is, only that can tell.
 func (c *consumer) autopsy() {
 	if !c.leaseGone() || c.judged {
 		return
 	}
-	if b, err := c.ask(context.Background()); err == nil && b.over {
+	ctx, cancel := context.WithTimeout(context.Background(), autopsyTime)
+	defer cancel()
+	if b, err := c.ask(ctx); err == nil && b.over {
 		c.tell(c.judge(b))
 	}
 }

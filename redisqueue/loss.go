@@ -156,9 +156,12 @@ func (q *Queue) report(l DataLoss) {
 	}
 	q.config.Logger.Error("redis has lost data: what it had acknowledged is gone", "queue", l.Queue, "worker", l.Worker,
 		"sign", string(l.Sign), "detail", l.Detail)
-	if q.config.OnDataLoss == nil {
-		return
+	if q.config.OnDataLoss != nil {
+		go q.callHook(l) // who is slow here must not cost a lease
 	}
+}
+
+func (q *Queue) callHook(l DataLoss) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.config.Logger.Error("OnDataLoss panicked", "panic", p)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -161,7 +162,27 @@ func TestALossIsNoticedWhoeverFindsTheSessionGone(t *testing.T) {
 		_, err := c.Claim(context.Background(), worker.ClaimOptions{Limit: 1})
 		require.ErrorIs(t, err, worker.ErrLeaseLost)
 		require.NoError(t, c.Close(context.Background()))
+		synctest.Wait()
 		require.Len(t, book.told(t), 1)
+	})
+}
+
+// A hook that takes its time costs nobody a lease.
+func TestASlowHookCostsNoLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		cfg, _ := watched()
+		over := make(chan struct{})
+		cfg.OnDataLoss = func(redisqueue.DataLoss) { <-over }
+		q := s.queue(cfg)
+		job := enqueue(t, q, newJobs(t, 1)...)[0]
+		c, other := open(t, q, 0), open(t, q, 0)
+		held := claim(t, c, 1)
+		require.Len(t, held, 1)
+		s.ok("SET", key("token"), "1")
+		time.Sleep(time.Minute)
+		require.Empty(t, claim(t, other, 1), "%s was taken over", job.ID)
+		settle(t, c, worker.ActionComplete, held...)
+		close(over)
 	})
 }
 

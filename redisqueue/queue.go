@@ -38,7 +38,8 @@ type Config struct {
 	Timeout time.Duration
 	// WaitReplicas is how many replicas must have what Enqueue and Reopen wrote before they report success. When fewer
 	// confirm it in time the error is a *NotReplicatedError: the jobs are with the master, and whether a failover would
-	// keep them is unknown; calling again with them is safe, and waits again. Each call takes a connection of its own
+	// keep them is unknown; calling again with them is safe, and waits again (Reopen then says worker.ErrJobActive once
+	// they did). Each call takes a connection of its own
 	// from the client's pool. Zero means that the master's word is enough: a failover then loses what it had not yet
 	// replicated. A server with fewer replicas confirms nothing.
 	WaitReplicas int
@@ -46,9 +47,9 @@ type Config struct {
 	WaitTimeout time.Duration
 	// OnDataLoss is told when a worker notices at a heartbeat that Redis no longer has what it had acknowledged; the log
 	// is, too, at level Error. It is called once for each loss: what the sessions of this Queue notice within lease,
-	// grace and two heartbeats of the first sign counts as the same one. It runs on the goroutine that renews a lease,
-	// so it must not block; a panic is logged. Jobs go on by themselves as far as Redis or a status store still knows
-	// them. Nil means that only the log is told.
+	// grace and two heartbeats of the first sign counts as the same one. It has a goroutine of its own, which nobody
+	// waits for; a panic is logged. Jobs go on by themselves as far as Redis or a status store still knows them. Nil
+	// means that only the log is told.
 	OnDataLoss func(DataLoss)
 	// Logger takes what operators need to know. Nil means slog.Default().
 	Logger *slog.Logger
