@@ -131,4 +131,4 @@ type rule struct {
 	broken  func(v *view, s *story) string // how it is broken, empty when it is kept
 }
 
-var rules = slices.Concat(accounting, settling, starting, recovering, viewing)
+var rules = slices.Concat(accounting, sweeping, settling, starting, recovering, viewing)

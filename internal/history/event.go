@@ -43,6 +43,10 @@ const (
 	OpSeen  Op = "seen"  // was shown State and Version of Job
 )
 
+// OpMissing is what sweeps write: when they asked, the queue did not know Job, whose row says that it is unfinished, so
+// they have enqueued it again. Token is that of the row's claim, 0 when it had none.
+const OpMissing Op = "missing"
+
 // Result is how a producer's call ended.
 type Result string
 

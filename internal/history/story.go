@@ -19,6 +19,8 @@ type story struct {
 	finals   []Event  // by token
 	settles  []Event  // that were executed
 	cut      []Event  // claims whose reply was lost
+	missed   []Event  // what sweeps had to enqueue again
+	answered int64    // when an enqueue was OK first, 0: never
 	places   []string // where Redis has the job, void entries subtracted
 	keys     []string // and all keys that name it
 	row      Row
@@ -64,6 +66,8 @@ func (s *story) add(e Event) {
 		s.settles = append(s.settles, e)
 	case OpClaimLost:
 		s.cut = append(s.cut, e)
+	case OpMissing:
+		s.missed = append(s.missed, e)
 	case OpWatch:
 		s.viewer(e.Proc)
 	case OpSeen:
@@ -80,7 +84,9 @@ func (s *story) enqueued(e Event) {
 		s.first = e
 	}
 	s.possible = true
-	s.accepted = s.accepted || e.Result == ResultOK
+	if e.Result == ResultOK && !s.accepted {
+		s.accepted, s.answered = true, e.At
+	}
 }
 
 // mark notes what became of a run.

@@ -159,7 +159,7 @@ func (p *process) backend() *worker.Backend {
 			panic(err)
 		}
 		return &worker.Backend{
-			Queue: p.queue(queue), StatusStore: &store{process: p, rows: p.world.rows}, Notifier: &notifier{process: p}, Logger: log,
+			Queue: p.swept(p.queue(queue)), StatusStore: &store{process: p, rows: p.world.rows}, Notifier: &notifier{process: p}, Logger: log,
 		}
 	}
 	return nil

@@ -102,6 +102,9 @@ func (w *world) requeue(slot string, o *order) {
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
 		err := c.Requeue(ctx, o.id)
 		w.tell(p, "requeue %s: %v", o.id, err)
+		if err == nil {
+			w.requeued(o.id)
+		}
 		state := w.stateOf(o.id)
 		return err == nil || state == worker.StateRunning || state == worker.StateSucceeded
 	})

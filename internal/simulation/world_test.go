@@ -62,6 +62,8 @@ type memory struct {
 	rounds  int
 	kept    int   // the last checkpoint that was acknowledged
 	keptBy  int64 // the token of the claim that it was acknowledged to
+
+	requeued time.Time // when a producer was told so
 }
 
 func newWorld(t testing.TB, p *plan) *world {
