@@ -46,8 +46,11 @@ type Timing struct {
 	Lease time.Duration // 0: times are not judged
 	Grace time.Duration // 0: half a lease
 	Beat  time.Duration // 0: a fifth of a lease
-	// Tolerance is added to what the protocol promises: for round trips, and until a slot is free.
+	// Tolerance is added to what the protocol promises, for round trips.
 	Tolerance time.Duration
+	// Busy says that all slots may be taken: as claims go in the queue's order, a job whose worker died is then late once
+	// one was started that came behind it.
+	Busy bool
 }
 
 // Redis is what all queues hold together, read when nothing runs any more.

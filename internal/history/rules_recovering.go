@@ -54,11 +54,29 @@ func (v *view) recoveredLate(s *story) string {
 		return ""
 	}
 	return v.orphaned(s, func(_ run, died int64, next run) string {
-		if next.start.suspect() || next.start.At <= v.deadline(died, v.Timing.recovery()) {
+		if next.start.suspect() || next.start.At <= v.slotFree(next, v.deadline(died, v.Timing.recovery())) {
 			return ""
 		}
 		return fmt.Sprintf("its worker died, and it started again %v later", time.Duration(next.start.At-died))
 	})
+}
+
+// slotFree is until when a job that is due to start at by must have done so, as a slot was free for it: a job that started
+// for the first time came behind those of a dead worker.
+func (v *view) slotFree(next run, by int64) int64 {
+	for v.Timing.Busy {
+		i, _ := slices.BinarySearch(v.firsts, by+1)
+		if i == len(v.firsts) || v.firsts[i] >= next.start.At {
+			return next.start.At
+		}
+		free := v.firsts[i]
+		until := v.deadline(free, v.Timing.Tolerance)
+		if until == later(free, v.Timing.Tolerance) {
+			return until
+		}
+		by = until // nobody could claim it there, and then other jobs may have been first
+	}
+	return by
 }
 
 func (v *view) robbedEarly(s *story) string {
@@ -67,6 +85,9 @@ func (v *view) robbedEarly(s *story) string {
 	}
 	t := v.Timing
 	return v.orphaned(s, func(before run, died int64, next run) string {
+		if before.finish != nil && before.finish.At <= died { // perhaps it was settled in the same moment, in fake time
+			return ""
+		}
 		beat := died - int64(t.beat()+t.Tolerance) // the last one may have been so long ago
 		earliest := later(beat, t.Lease+t.grace())
 		if next.start.At >= earliest || v.lossy || v.disturbed(before.start.Proc, beat-int64(t.Lease+t.grace()), died) || v.stopped(before, next) {

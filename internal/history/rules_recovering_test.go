@@ -1,6 +1,7 @@
 package history
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -43,6 +44,26 @@ var recovered = []scene{
 		c.also(0.5, Event{Op: OpEnd, Proc: "c"})
 	}, ""},
 	{"recovered late, but times are not judged", func(c *Checker) { c.Timing = Timing{Beat: time.Second} }, ""},
+	{"recovered late, as all slots were taken", func(c *Checker) { c.Timing.Lease, c.Timing.Busy = 5*time.Second, true }, ""},
+	{"recovered late, though a slot was free", func(c *Checker) {
+		c.Timing.Lease, c.Timing.Busy = 5*time.Second, true
+		c.another(32, 0)
+	}, "its worker died, and it started again 15s later"},
+	{"recovered late, as a slot was free before and after", func(c *Checker) {
+		c.Timing.Lease, c.Timing.Busy = 5*time.Second, true
+		c.another(29, 0)
+		c.another(36, 0)
+	}, ""},
+	{"recovered late, as others of its worker came first", func(c *Checker) {
+		c.Timing.Lease, c.Timing.Busy = 5*time.Second, true
+		c.another(32, 1)
+		c.also(15, Event{Op: OpStart, Proc: "a", Job: "k32", Token: 102, Attempt: 1})
+	}, ""},
+	{"recovered late, as the slot that was free was cut off", func(c *Checker) {
+		c.Timing.Lease, c.Timing.Busy = 5*time.Second, true
+		c.another(32, 0)
+		c.also(32.5, Event{Op: OpOutage, Proc: "b", Until: seconds(33)})
+	}, ""},
 	{"recovered early", func(c *Checker) { c.Events[startsB].At = seconds(31) }, "b started it only 11s after a had died"},
 	{"recovered early, as it had been cut off", func(c *Checker) {
 		c.Events[startsB].At = seconds(31)
@@ -133,4 +154,14 @@ var recovered = []scene{
 		c.also(39, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
 		c.also(40, Event{Proc: "s", Op: OpFinal, Job: "j", Token: 100, State: worker.StateSucceeded})
 	}, "a made it succeeded, though b had it"},
+}
+
+// another makes another job start at so many seconds, after so many crashes, and succeed.
+func (c *Checker) another(at float64, crashes int) {
+	id, token := fmt.Sprintf("k%v", at), 200+int64(at)
+	c.also(2, Event{Op: OpEnqueue, Proc: "p", Job: id, Result: ResultOK})
+	c.also(at, Event{Op: OpStart, Proc: "c", Job: id, Token: token, Attempt: 1, Crashes: crashes})
+	c.also(at+0.1, Event{Op: OpFinish, Proc: "c", Job: id, Token: token, Outcome: OutcomeSuccess})
+	c.also(at+0.2, Event{Op: OpFinal, Proc: "s", Job: id, Token: token, State: worker.StateSucceeded})
+	c.Rows[id] = Row{State: worker.StateSucceeded, Token: token}
 }

@@ -16,6 +16,7 @@ type view struct {
 	fates   map[string]*fate
 	deaths  []int64   // times of all ends and pauses, in order
 	trouble []trouble // whatever makes times be counted anew, in order
+	firsts  []int64   // times of all first starts, in order
 	stories []*story
 	order   map[string]string // how jobs that started out of order did, by id
 }
@@ -57,9 +58,13 @@ func newView(c *Checker) *view {
 	}
 	for _, s := range byID {
 		slices.SortStableFunc(s.runs, func(a, b run) int { return cmp.Compare(a.start.Token, b.start.Token) })
+		if len(s.runs) > 0 && s.runs[0].start.Crashes == 0 {
+			v.firsts = append(v.firsts, s.runs[0].start.At)
+		}
 		slices.SortStableFunc(s.finals, func(a, b Event) int { return cmp.Compare(a.Token, b.Token) })
 	}
 	v.stories = slices.SortedFunc(maps.Values(byID), func(a, b *story) int { return cmp.Compare(a.id, b.id) })
+	slices.Sort(v.firsts)
 	slices.SortFunc(v.trouble, func(a, b trouble) int { return cmp.Compare(a.from, b.from) })
 	if c.OneSlot {
 		v.order = v.disorder()

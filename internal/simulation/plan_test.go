@@ -100,10 +100,28 @@ func newPlan(seed uint64, n int) *plan {
 	for range 3 {
 		p.viewed = append(p.viewed, p.orders[dice.IntN(n)].id)
 	}
+	if dice.IntN(3) == 0 {
+		p.faults = p.apart(dice)
+		return p
+	}
 	for range 10 + dice.IntN(11) {
 		p.faults = append(p.faults, p.newFault(dice))
 	}
 	return p
+}
+
+// apart draws faults that come one at a time, each so long after the last that what it brought about must be over: times
+// are judged to the second there.
+func (p *plan) apart(dice *rand.Rand) (faults []*fault) {
+	pause := 5 * p.lease / 2
+	for at := 3 * time.Second; at < 40*time.Second; at += pause {
+		f := &fault{slot: workerSlot(dice.IntN(len(p.pools))), at: at + between(dice, 0, p.lease/5)}
+		f.kind = pick(dice, []faultKind{kill, kill, kill, kill, cut, lag})
+		p.detail(f, dice, workerSteps)
+		f.lasts = min(f.lasts, p.lease)
+		faults = append(faults, f)
+	}
+	return faults
 }
 
 // between returns a time from low to high.

@@ -160,7 +160,7 @@ func (w *world) judge() []string {
 	checker := &history.Checker{
 		Events: w.events.Events(), Redis: w.redisLeft, Rows: make(map[string]history.Row),
 		Ends: make(map[string]worker.State), MaxCrashes: w.plan.maxCrashes, Swept: true,
-		Timing: history.Timing{Lease: w.plan.lease, Tolerance: time.Minute},
+		Timing: history.Timing{Lease: w.plan.lease, Tolerance: time.Second, Busy: true},
 	}
 	if w.turns != nil {
 		checker.Timing = history.Timing{} // who waits for a turn is late

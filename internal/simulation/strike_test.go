@@ -75,18 +75,22 @@ func (w *world) strike(f *fault, p *process) {
 
 // excuse notes what the checker has to know of a fault: who may lose a lease by it, and what makes times be counted anew.
 func (w *world) excuse(f *fault, p *process) {
-	if f.kind == kill || f.kind == stop {
+	if f.kind == kill || f.kind == stop || f.kind == flush || f.kind == silence {
 		return
 	}
 	e := history.Event{Op: history.OpOutage, Until: time.Now().Add(f.lasts).UnixNano(), Text: f.String()}
-	w.scribe.Write(e)
 	slot := ""
 	if p != nil {
-		slot = p.slot
+		slot, e.Proc = p.slot, p.name
+	}
+	w.scribe.Write(e)
+	if f.kind == lag || f.kind == clock || f.kind == storing {
+		return // leases are renewed all the same
 	}
 	grace, beat := w.plan.lease/2, w.plan.lease/5
-	if w.outOfTouch(slot, f.lasts) >= w.plan.lease+grace-2*beat && p != nil {
-		e.Op, e.Proc = history.OpPause, p.name
+	out := w.outOfTouch(slot, f.lasts)
+	if out.until.Sub(out.from) >= w.plan.lease+grace-2*beat && p != nil {
+		e.Op, e.Until = history.OpPause, out.until.UnixNano()
 		w.scribe.Write(e)
 	}
 }
@@ -94,23 +98,27 @@ func (w *world) excuse(f *fault, p *process) {
 // span is a time without touch to Redis.
 type span struct{ from, until time.Time }
 
-// outOfTouch says that a slot, or everybody, has no touch to Redis for d, and returns how long it then has been so, counting
-// what came just before, to itself or to all.
-func (w *world) outOfTouch(slot string, d time.Duration) time.Duration {
+// outOfTouch says that a slot, or everybody, has no touch to Redis for d, and returns for which time it then has been so,
+// with what came just before, to itself or to all.
+func (w *world) outOfTouch(slot string, d time.Duration) span {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now, gap := time.Now(), 2*w.plan.lease/5
 	mine := span{now, now.Add(d)}
 	for _, s := range []string{slot, ""} {
-		if last := w.silent[s]; !last.until.Add(gap).Before(now) && last.from.Before(mine.from) {
+		last := w.silent[s]
+		if last.until.Add(gap).Before(now) {
+			continue
+		}
+		if last.from.Before(mine.from) {
 			mine.from = last.from
 		}
-	}
-	if last := w.silent[slot]; mine.until.Before(last.until) {
-		mine.until = last.until
+		if mine.until.Before(last.until) {
+			mine.until = last.until
+		}
 	}
 	w.silent[slot] = mine
-	return mine.until.Sub(mine.from)
+	return mine
 }
 
 // replace puts a new process into the slot of one that has ended, unless somebody has.
