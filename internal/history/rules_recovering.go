@@ -26,7 +26,7 @@ func (v *view) unnoticed(s *story) string {
 			if r.start.Token < e.Token {
 				continue
 			}
-			if r.start.At > by {
+			if r.start.At > by && !s.settledBy(e.Token, by) {
 				return fmt.Sprintf("its claim's reply was lost, and it started %v later", time.Duration(r.start.At-e.At))
 			}
 			break

@@ -15,6 +15,14 @@ var recovered = []scene{
 	{"a lost claim that was found late", func(c *Checker) {
 		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 100})
 	}, "its claim's reply was lost, and it started 8s later"},
+	{"a lost claim that went back in time, to start late", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 90})
+		c.also(4, Event{Op: OpSettle, Proc: "a", Job: "j", Token: 90, Text: "release"})
+	}, ""},
+	{"a lost claim that went back late", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 90})
+		c.also(9.9, Event{Op: OpSettle, Proc: "a", Job: "j", Token: 90, Text: "release"})
+	}, "its claim's reply was lost, and it started 8s later"},
 	{"a lost claim that was found late after an outage", func(c *Checker) {
 		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 100})
 		c.also(3, Event{Op: OpOutage, Until: seconds(7)})

@@ -117,6 +117,11 @@ func (s *story) viewer(name string) *viewer {
 	return w
 }
 
+// settledBy reports whether by then a claim was settled, as one is that goes back after its reply was lost.
+func (s *story) settledBy(token, by int64) bool {
+	return slices.ContainsFunc(s.settles, func(e Event) bool { return e.Token == token && e.At <= by })
+}
+
 // reopened reports whether a new round was opened between two tokens of a job: of a claim or a final state, and of a claim
 // or a final state that is later.
 func (s *story) reopened(before, after int64) bool {

@@ -17,6 +17,7 @@ type tally struct {
 	mu    sync.Mutex
 	seeds int
 	sum   history.Figures
+	heard heard
 }
 
 func (y *tally) add(f history.Figures) {

@@ -9,10 +9,10 @@ import (
 )
 
 var (
-	oneSeed = flag.Uint64("seed", 0, "the only seed to run; 0: 1, 2, … as many as -seeds says")
-	seeds   = flag.Uint64("seeds", defaultSeeds, "how many seeds to run")
+	oneSeed = flag.Int64("seed", -1, "the only seed to run; below 0: as many as -seeds and -orders say")
+	seeds   = flag.Uint64("seeds", defaultSeeds, "how many seeds to run, from 1 on")
 	jobs    = flag.Int("jobs", 500, "how many jobs each seed runs")
-	orders  = flag.Uint64("orders", defaultOrders, "in how many orders of steps each race is run")
+	orders  = flag.Uint64("orders", defaultOrders, "in how many orders of steps each race is run, by seeds from 0 on")
 	logs    = flag.Bool("logs", false, "print what happens")
 )
 

@@ -59,10 +59,11 @@ func TestRaces(t *testing.T) {
 	for _, race := range races {
 		t.Run(race.Name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range *orders {
-				if *oneSeed != 0 && seed != *oneSeed {
-					continue
-				}
+			first, last := uint64(0), *orders
+			if *oneSeed >= 0 { // also one beyond those that are run by default
+				first, last = uint64(*oneSeed), uint64(*oneSeed)+1
+			}
+			for seed := first; seed < last; seed++ {
 				t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { runRace(t, race, seed) })
 				})

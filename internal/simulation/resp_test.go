@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// readCommand reads one command as its bytes and its words.
-func readCommand(r *bufio.Reader) (raw []byte, words []string, err error) {
+// readCommand reads one command as its bytes and the first of its words, at most most.
+func readCommand(r *bufio.Reader, most int) (raw []byte, words []string, err error) {
 	var buf bytes.Buffer
 	n, err := readCount(r, &buf, '*')
 	for i := 0; err == nil && i < n; i++ {
@@ -21,7 +21,7 @@ func readCommand(r *bufio.Reader) (raw []byte, words []string, err error) {
 		if _, err := io.CopyN(&buf, r, int64(size+2)); err != nil {
 			return nil, nil, err
 		}
-		if i < 2 { // more is not asked for
+		if i < most {
 			words = append(words, string(buf.Bytes()[start:start+size]))
 		}
 	}

@@ -17,12 +17,12 @@ import (
 // Whatever a seed makes go wrong, no invariant is broken.
 func TestSimulation(t *testing.T) {
 	first, last := uint64(1), *seeds
-	if *oneSeed != 0 {
-		first, last = *oneSeed, *oneSeed
+	if *oneSeed >= 0 {
+		first, last = uint64(*oneSeed), uint64(*oneSeed)
 	}
 	t.Logf("seeds %d to %d, %d jobs each", first, last, *jobs)
 	var all tally
-	t.Cleanup(func() { all.report(t) }) // the seeds run beside each other, after this function
+	t.Cleanup(func() { all.report(t); all.heard.judge(t, last-first+1) }) // the seeds run beside each other, after this function
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
@@ -40,6 +40,7 @@ func simulate(t *testing.T, p *plan, all *tally) {
 	w.run()
 	wrong := w.judge()
 	all.add(w.figures)
+	all.heard.add(w.events.Events())
 	for _, how := range wrong {
 		t.Error(how)
 	}

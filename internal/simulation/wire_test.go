@@ -15,6 +15,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker/internal/history"
 )
 
 // moment is one of the two sides of a step.
@@ -110,6 +112,7 @@ type wire struct {
 	at       func(step string, when moment) // called around each command
 	requests gate                           // holds what goes to Redis
 	replies  gate                           // holds what comes back
+	note     func(history.Event)            // of claims that were lost and verdicts that were executed; nil: nobody's
 
 	mu     sync.Mutex
 	links  map[*link]bool
@@ -253,7 +256,7 @@ type request struct {
 
 // expected is a reply that the client waits for.
 type expected struct {
-	step   string
+	request
 	answer string // an error text in place of Redis's reply
 }
 
@@ -269,7 +272,7 @@ func (l *link) end() {
 func (l *link) listen() {
 	defer close(l.sent)
 	for r := bufio.NewReader(l.client); ; {
-		raw, words, err := readCommand(r)
+		raw, words, err := readCommand(r, 2)
 		if err != nil || len(words) == 0 {
 			return
 		}
@@ -296,7 +299,7 @@ func (l *link) forward() {
 			return
 		}
 		text := l.wire.refusal(r.step)
-		l.expected <- expected{r.step, text}
+		l.expected <- expected{r, text}
 		if text != "" {
 			continue
 		}
@@ -328,13 +331,16 @@ func (l *link) answer() {
 			if raw, ok = <-l.replied; !ok {
 				break
 			}
+			l.wire.executed(e.request, raw)
 			l.wire.at(e.step, after)
 		}
 		if l.wire.losing(e.step) {
+			l.wire.missed(e.request, raw)
 			break
 		}
 		l.wire.replies.pass(l.over)
 		if _, err := l.client.Write(raw); err != nil {
+			l.wire.missed(e.request, raw)
 			continue // what comes behind is executed all the same
 		}
 	}

@@ -1,0 +1,121 @@
+package simulation
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/real-staging-ai/go-worker/internal/history"
+)
+
+// What the history hears of the wire: only there it is known what Redis executed, whether its reply arrived or not.
+
+// executed notes the verdicts that Redis has executed. When it ignored some, its reply does not say which: nothing is noted.
+func (w *wire) executed(r request, reply []byte) {
+	if w.note == nil || r.step != "settle" {
+		return
+	}
+	if counts := readWords(reply); len(counts) != 2 || counts[0] != "0" {
+		return
+	}
+	for _, e := range verdictsOf(r.raw) {
+		w.note(e)
+	}
+}
+
+// missed notes the jobs of a claim that was executed and whose reply never arrives.
+func (w *wire) missed(r request, reply []byte) {
+	if w.note == nil || r.step != "claim" {
+		return
+	}
+	words := readWords(reply) // now, next, token, dropped, n, id and body of each
+	if len(words) < 5 {
+		return
+	}
+	first, _ := strconv.ParseInt(words[2], 10, 64)
+	n, _ := strconv.Atoi(words[4])
+	for i := range min(n, (len(words)-5)/2) {
+		w.note(history.Event{Op: history.OpClaimLost, Job: words[5+2*i], Token: first + int64(i)})
+	}
+}
+
+// verdictsOf reads the arguments of settle as its header describes them.
+func verdictsOf(raw []byte) (events []history.Event) {
+	_, words, err := readCommand(bufio.NewReader(bytes.NewReader(raw)), len(raw))
+	if err != nil {
+		panic(err)
+	}
+	keys, _ := strconv.Atoi(words[2])
+	args := words[3+keys:]
+	complete, _ := strconv.Atoi(args[4])
+	add := func(id, token, action string) {
+		n, _ := strconv.ParseInt(token, 10, 64)
+		events = append(events, history.Event{Op: history.OpSettle, Job: id, Token: n, Text: action})
+	}
+	for args = args[5:]; complete > 0; args, complete = args[2:], complete-1 {
+		add(args[0], args[1], "complete")
+	}
+	for ; len(args) >= 5; args = args[5:] {
+		add(args[0], args[1], args[2])
+	}
+	return events
+}
+
+// readWords returns the texts and numbers of a reply, whatever it nests them in.
+func readWords(reply []byte) (words []string) {
+	for r := bufio.NewReader(bytes.NewReader(reply)); ; {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return words
+		}
+		text := strings.TrimSpace(line[1:])
+		switch line[0] {
+		case '$', '=':
+			size, _ := strconv.Atoi(text)
+			if size < 0 {
+				words = append(words, "")
+				continue
+			}
+			body := make([]byte, size+2)
+			if _, err := io.ReadFull(r, body); err != nil {
+				return words
+			}
+			words = append(words, string(body[:size]))
+		case '+', ':', '-':
+			words = append(words, text)
+		}
+	}
+}
+
+// heard counts, over all seeds, what rules hang on that would judge nothing without.
+type heard struct {
+	mu     sync.Mutex
+	counts map[history.Op]int
+}
+
+func (h *heard) add(events []history.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.counts == nil {
+		h.counts = make(map[history.Op]int)
+	}
+	for _, e := range events {
+		h.counts[e.Op]++
+	}
+}
+
+// judge fails the test when there was nothing of a kind: rules then have judged nothing. Few seeds may well have none.
+func (h *heard) judge(t *testing.T, seeds uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, op := range []history.Op{history.OpSettle, history.OpClaimLost} {
+		t.Logf("%s: %d", op, h.counts[op])
+		if h.counts[op] == 0 && seeds >= defaultSeeds {
+			t.Errorf("no %s in any history: the rules about it judged nothing", op)
+		}
+	}
+}
