@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -18,16 +19,70 @@ type tally struct {
 	seeds int
 	sum   history.Figures
 	heard heard
+
+	drawn int               // faults of all plans
+	kinds map[faultKind]int // of the faults that struck
+	steps map[string]int    // that faults struck at, by stepOf
 }
 
-func (y *tally) add(f history.Figures) {
+func (y *tally) add(f history.Figures, drawn, struck []*fault) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
+	y.drawn += len(drawn)
+	y.count(struck)
 	if y.seeds++; y.seeds == 1 {
 		y.sum = f
 		return
 	}
 	y.sum = y.sum.Plus(f)
+}
+
+func (y *tally) count(struck []*fault) {
+	if y.kinds == nil {
+		y.kinds, y.steps = make(map[faultKind]int), make(map[string]int)
+	}
+	for _, f := range struck {
+		y.kinds[f.kind]++
+		if f.step != "" {
+			y.steps[stepOf(f.slot, f.step)]++
+		}
+	}
+}
+
+// stepOf names a step by who takes it.
+func stepOf(slot, step string) string {
+	if slot[0] == 'p' {
+		return "producer " + step
+	}
+	return "worker " + step
+}
+
+// complete requires that faults of each kind struck, and that some struck at each step.
+func (y *tally) complete(t *testing.T) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	t.Logf("struck, of %d faults: %s; at steps: %v", y.drawn, y.struck(), y.steps)
+	for _, kind := range faultKinds {
+		if y.kinds[kind] == 0 {
+			t.Errorf("no fault %s struck in %d seeds", kind, y.seeds)
+		}
+	}
+	for slot, steps := range map[string][]string{anyWorker: workerSteps, producerSlot(0): producerSteps} {
+		for _, step := range steps {
+			if name := stepOf(slot, step); y.steps[name] == 0 {
+				t.Errorf("no fault struck at %s in %d seeds", name, y.seeds)
+			}
+		}
+	}
+}
+
+// struck tells how often faults of each kind struck.
+func (y *tally) struck() string {
+	var counts []string
+	for _, kind := range faultKinds {
+		counts = append(counts, fmt.Sprintf("%s %d", kind, y.kinds[kind]))
+	}
+	return strings.Join(counts, ", ")
 }
 
 // report adds a row to the table, if there is one, and says so there when the test has failed.
@@ -36,7 +91,7 @@ func (y *tally) report(t *testing.T) {
 	if path == "" {
 		return
 	}
-	faults := fmt.Sprintf("%d seeds of all faults at once, in fake time", y.seeds)
+	faults := fmt.Sprintf("%d seeds of all faults at once, in fake time: %s", y.seeds, y.struck())
 	if t.Failed() {
 		faults = "FAILED"
 	}

@@ -31,6 +31,10 @@ const (
 	silence faultKind = "silence" // the notifier fails
 )
 
+var faultKinds = []faultKind{
+	kill, stop, pause, cut, lose, hole, deaf, mute, lag, outage, crash, refuse, clock, flush, storing, silence,
+}
+
 // fault is one thing that goes wrong: at a time, or when a process takes a step for the nth time.
 type fault struct {
 	kind  faultKind
@@ -180,18 +184,34 @@ var (
 	}
 )
 
+// usual is how often a step is taken at least in most runs, where that is less than mostNth. A worker's are counted over
+// all of them: who comes to it is who is struck.
+var (
+	usualWorkers   = map[string]int{"register": 5, "retire": 3, "know": 6, "sweep-list": 6, "enqueue": 1}
+	usualProducers = map[string]int{"save-final": 4}
+)
+
+const mostNth = 12
+
+// anyWorker is the slot of a fault that strikes whichever worker takes a step.
+const anyWorker = "any worker"
+
 func pick[T any](dice *rand.Rand, from []T) T { return from[dice.IntN(len(from))] }
 
 // newFault draws a fault: one in two strikes at a step.
 func (p *plan) newFault(dice *rand.Rand) *fault {
 	f := &fault{slot: workerSlot(dice.IntN(len(p.pools))), at: between(dice, 2*time.Second, 50*time.Second)}
-	steps := workerSteps
+	steps, usual := workerSteps, usualWorkers
 	if dice.IntN(4) == 0 {
-		f.slot, steps = producerSlot(dice.IntN(producers)), producerSteps
+		f.slot, steps, usual = producerSlot(dice.IntN(producers)), producerSteps, usualProducers
 	}
 	strikes := dice.IntN(2) == 0
 	if strikes {
-		f.step, f.when, f.nth, f.at = pick(dice, steps), pick(dice, []moment{before, after}), 1+dice.IntN(12), 0
+		f.step, f.when, f.at = pick(dice, steps), pick(dice, []moment{before, after}), 0
+		f.nth = 1 + dice.IntN(cmp.Or(usual[f.step], mostNth))
+		if usualWorkers[f.step] > 0 && f.slot[0] == 'w' {
+			f.slot = anyWorker
+		}
 		f.kind = pick(dice, []faultKind{kill, kill, pause, cut, hole, mute, deaf})
 	} else {
 		f.kind = pick(dice, []faultKind{

@@ -168,7 +168,12 @@ func (s *store) Unfinished(
 	if err := s.down(); err != nil {
 		return nil, "", err
 	}
-	return s.rows.Unfinished(ctx, idle, cursor, limit)
+	rows, next, err := s.rows.Unfinished(ctx, idle, cursor, limit)
+	s.process.at("sweep-list", after)
+	if !s.process.pass() {
+		return nil, "", errDead
+	}
+	return rows, next, err
 }
 
 // LockSweep implements worker.SweepLock.
@@ -211,7 +216,12 @@ func (n *notifier) Notify(ctx context.Context, statuses ...worker.Status) error 
 	if err := n.down(); err != nil {
 		return err
 	}
-	return n.process.world.notes.Notify(ctx, statuses...)
+	err := n.process.world.notes.Notify(ctx, statuses...)
+	n.process.at("notify", after)
+	if !n.process.pass() {
+		return errDead
+	}
+	return err
 }
 
 // Reset implements worker.Resetter.

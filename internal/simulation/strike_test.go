@@ -9,6 +9,9 @@ import (
 // strike lets a fault happen, to p if it concerns one process.
 func (w *world) strike(f *fault, p *process) {
 	w.tell(nil, "%v", f)
+	w.mu.Lock()
+	w.struck = append(w.struck, f)
+	w.mu.Unlock()
 	w.excuse(f, p)
 	var end func()
 	switch f.kind {

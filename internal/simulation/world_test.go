@@ -39,6 +39,7 @@ type world struct {
 	slots   map[string]*process
 	born    map[string]int // processes that a slot has had
 	taken   map[stepKey]int
+	struck  []*fault
 	wrong   []string // broken promises that were seen on the way
 	memory  map[string]*memory
 	over    bool            // everybody is about to stop
@@ -136,13 +137,19 @@ func (w *world) reached(p *process, step string, when moment) {
 	w.mu.Lock()
 	key := stepKey{p.slot, step, when}
 	w.taken[key]++
-	n, calm := w.taken[key], w.calm
+	n, all, calm := w.taken[key], 0, w.calm
+	if p.slot[0] == 'w' {
+		key.slot = anyWorker
+		w.taken[key]++
+		all = w.taken[key]
+	}
 	w.mu.Unlock()
 	if calm {
 		return
 	}
 	for _, f := range w.plan.faults {
-		if f.slot == p.slot && f.step == step && f.when == when && f.nth == n {
+		mine := f.slot == p.slot && f.nth == n || f.slot == anyWorker && f.nth == all
+		if mine && f.step == step && f.when == when {
 			w.strike(f, p)
 		}
 	}
