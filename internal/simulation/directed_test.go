@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing/synctest"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -17,13 +18,21 @@ type stage struct {
 	*world
 	model model.World
 	jobs  []*worker.Job
+	early map[earlyStep]bool // steps that were taken before their time
+	moves int                // takeovers until a lease last ran out
+}
+
+// earlyStep is a save that had to be made before another one that the schedule has first: a pool makes one at a time.
+type earlyStep struct {
+	process   *process
+	step, job string
 }
 
 // setupSlot is where what happened before is done from, without turns.
 const setupSlot = "setup"
 
 func newStage(w *world, m model.World) *stage {
-	s := &stage{world: w, model: m}
+	s := &stage{world: w, model: m, early: make(map[earlyStep]bool)}
 	w.turns = &turns{}
 	for i := range m.Jobs {
 		o := &order{id: fmt.Sprintf("job-%d", i+1), kind: directed}
@@ -69,6 +78,7 @@ func (s *stage) prepare() {
 	for i := range s.model.Workers {
 		s.spawn(workerSlot(i))
 	}
+	s.awaits(5*time.Second, s.allBeat)
 	for i := range s.model.Clients {
 		slot := clientSlot(i)
 		s.spawn(slot)
@@ -185,6 +195,7 @@ const killsWorker = "kills its worker"
 
 // take takes one step of a schedule on the real code, if it comes to it. It tells whether it did.
 func (s *stage) take(step model.Step) bool {
+	synctest.Wait()
 	p := s.process(step.Actor)
 	switch step.Op {
 	case model.WorkerDies, model.ClientDies:
@@ -204,6 +215,7 @@ func (s *stage) take(step model.Step) bool {
 	case model.ClientRepeats:
 		s.tasks.Go(func() { s.act(step.Actor) })
 	case model.LeaseExpires:
+		s.moves = s.takeovers()
 		s.pass(s.plan.lease)
 	case model.GracePasses:
 		s.pass(s.plan.lease/2 - time.Second)
@@ -211,12 +223,17 @@ func (s *stage) take(step model.Step) bool {
 		p.wire.replies.open()
 		s.pass(time.Millisecond)
 	case model.WorkerOpen:
+		if p.isDead() {
+			s.spawn(step.Actor)
+		}
 		s.pass(time.Millisecond)
 	case model.Beat:
 		s.fault(p, step, "heartbeat")
-		return s.awaits(stepKey{step.Actor, "heartbeat", after}, 3*time.Second)
-	case model.Takeover:
-		return s.awaits(stepKey{step.Actor, "retire", after}, 5*time.Second)
+		beats := func() int { return s.count(stepKey{step.Actor, "heartbeat", before}) } // its reply may be held
+		n := beats()
+		return s.awaits(3*time.Second, func() bool { return beats() > n })
+	case model.Takeover: // by whoever comes first, and of all jobs at once
+		return s.awaits(5*time.Second, func() bool { return s.takeovers() > s.moves })
 	case model.QueueAway:
 		s.scribe.Write(history.Event{Op: history.OpOutage, Until: time.Now().Add(s.plan.lease + 2*time.Second).UnixNano()})
 		s.redis.away.close()
@@ -224,10 +241,25 @@ func (s *stage) take(step model.Step) bool {
 		s.redis.away.open()
 	case model.QueueEmpty:
 		s.empty()
+	case model.WorkerClaim:
+		return s.claim(p, step)
 	default:
 		return s.turn(step)
 	}
 	return true
+}
+
+// claim gives turns to claim until one has brought a job, which may not be due yet. With a fault it is one turn.
+func (s *stage) claim(p *process, step model.Step) bool {
+	for before, start := p.claimed.Load(), time.Now(); s.turn(step); {
+		if step.Fault != "" || p.claimed.Load() > before {
+			return true
+		}
+		if time.Since(start) > 3*time.Second {
+			break
+		}
+	}
+	return false
 }
 
 // turn gives a process the turn that a step is.
@@ -247,17 +279,36 @@ func (s *stage) turn(step model.Step) bool {
 			cue.lost = errStore
 		}
 	}
-	job := ""
-	if step.Op == model.WorkerHandler {
-		job = s.jobs[step.Job-1].ID
+	job := s.jobs[step.Job-1].ID
+	p := s.process(step.Actor)
+	if mine := (earlyStep{p, name, job}); s.early[mine] {
+		delete(s.early, mine)
+		return true
 	}
+	s.clear(p, name, job)
 	return s.turns.give(3*time.Second, cue, func(t *turn) bool {
-		found := t.process.slot == step.Actor && t.step == name && t.job == job
+		found := t.process == p && t.step == name && t.concerns(job)
 		if found {
 			s.fault(t.process, step, name)
 		}
 		return found
 	})
+}
+
+// clear makes the saves that stand before the one of a job: a pool makes the next one when it has the answer to the last.
+func (s *stage) clear(p *process, name, job string) {
+	ahead := func(t *turn) bool { return t.process == p && t.step == name && !t.concerns(job) }
+	for name == "save-running" || name == "save-outcome" {
+		ready := s.turns.ready()
+		i := slices.IndexFunc(ready, ahead)
+		if i < 0 {
+			return
+		}
+		s.turns.give(0, cue{}, func(t *turn) bool { return t == ready[i] })
+		for id := range strings.SplitSeq(ready[i].job, ",") {
+			s.early[earlyStep{p, name, id}] = true
+		}
+	}
 }
 
 // fault prepares what becomes of a call to Redis.
@@ -291,20 +342,40 @@ var stepNames = map[model.Op]string{
 // pass lets time pass.
 func (s *stage) pass(d time.Duration) { time.Sleep(d) }
 
-// awaits waits until a step was taken once more.
-func (s *stage) awaits(key stepKey, patience time.Duration) bool {
-	count := func() int {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.taken[key]
-	}
-	for n, start := count(), time.Now(); time.Since(start) < patience; time.Sleep(50 * time.Millisecond) {
-		if count() > n {
+// awaits waits until something has happened.
+func (s *stage) awaits(patience time.Duration, happened func() bool) bool {
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(50 * time.Millisecond) {
+		if happened() {
 			time.Sleep(time.Millisecond)
 			return true
 		}
 	}
 	return false
+}
+
+// count returns how often a step was taken.
+func (s *stage) count(key stepKey) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken[key]
+}
+
+// allBeat reports whether each worker has renewed its lease: until then Redis may not know the script.
+func (s *stage) allBeat() bool {
+	for i := range s.model.Workers {
+		if s.count(stepKey{workerSlot(i), "heartbeat", after}) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// takeovers returns how many there were.
+func (s *stage) takeovers() (n int) {
+	for i := range s.model.Workers {
+		n += s.count(stepKey{workerSlot(i), "retire", after})
+	}
+	return n
 }
 
 // revive puts a new process in the place of one that has died: a worker, or a client that goes on for ever.

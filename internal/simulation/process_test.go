@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -29,6 +30,8 @@ type process struct {
 	exempt bool // takes its steps without waiting for a turn
 	dead   chan struct{}
 	end    sync.Once
+
+	claimed atomic.Int64 // jobs that it was handed out, where turns are given
 
 	mu       sync.Mutex
 	redis    rueidis.Client

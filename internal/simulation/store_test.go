@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ var (
 // Save implements worker.StatusStore. It is the steps save-queued, save-running and save-outcome, after what is saved.
 func (s *store) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
 	step := saveStep(statuses)
-	cue := s.process.world.turns.wait(ctx, s.process, step, "")
+	cue := s.process.world.turns.wait(ctx, s.process, step, jobsOf(statuses))
 	if cue.err != nil {
 		return nil, cue.err
 	}
@@ -115,6 +116,14 @@ func (s *store) save(ctx context.Context, statuses []worker.Status) ([]worker.Sa
 		s.process.world.saved(s.process, statuses, saved)
 	}
 	return saved, err
+}
+
+func jobsOf(statuses []worker.Status) string {
+	ids := make([]string, len(statuses))
+	for i := range statuses {
+		ids[i] = statuses[i].JobID
+	}
+	return strings.Join(ids, ",")
 }
 
 // saveStep names what a batch is about: outcomes rank first, as they are what must not be lost.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 type turns struct {
 	mu      sync.Mutex
 	free    bool // nobody waits any longer
+	singly  bool // a claim brings one job at most
 	waiting []*turn
 }
 
@@ -24,7 +26,7 @@ type turns struct {
 type turn struct {
 	process *process
 	step    string
-	job     string   // of a handler's step
+	job     string   // of a handler's step, or those of a save's, with commas between
 	begin   chan cue // buffered: the turn is given
 }
 
@@ -58,6 +60,11 @@ func (t *turns) wait(ctx context.Context, p *process, step, job string) cue {
 		t.take(func(other *turn) bool { return other == mine })
 		return cue{err: context.Cause(ctx)}
 	}
+}
+
+// concerns reports whether the turn is about a job, or about none in particular.
+func (t *turn) concerns(job string) bool {
+	return t.job == "" || slices.Contains(strings.Split(t.job, ","), job)
 }
 
 // take removes the first turn that matches, in an order that does not depend on who came first.
@@ -196,8 +203,13 @@ func (c *turnConsumer) Claim(ctx context.Context, opts worker.ClaimOptions) ([]*
 		if o := c.process.world.turns.wait(ctx, c.process, "claim", ""); o.err != nil {
 			return nil, o.err
 		}
+		if c.process.world.turns.singly {
+			opts.Limit = 1
+		}
 	}
-	return c.session.Claim(ctx, opts)
+	jobs, err := c.session.Claim(ctx, opts)
+	c.process.claimed.Add(int64(len(jobs)))
+	return jobs, err
 }
 
 func (c *turnConsumer) Settle(ctx context.Context, verdicts ...worker.Verdict) error {
