@@ -196,7 +196,8 @@ const (
 // Checkpointer is a Consumer that keeps checkpoints.
 type Checkpointer interface {
 	// Checkpoint durably replaces the job's checkpoint, and answers ErrLeaseLost when the job is no longer held
-	// under its token.
+	// under its token. Any other error than one that wraps ErrRefused means that the outcome is unknown;
+	// but what a later call for the claim has stored, it must not replace.
 	Checkpoint(ctx context.Context, job *Job, data []byte) error
 }
 
