@@ -394,8 +394,8 @@ func (s *stage) revive(slot string) {
 
 // empty makes Redis lose all data, and its time, too, if the world is such.
 func (s *stage) empty() {
-	s.direct(func(ctx context.Context, c *inspector) { c.client.Do(ctx, c.client.B().Flushall().Build()) })
 	s.scribe.Write(history.Event{Op: history.OpDataLost})
+	s.direct(func(ctx context.Context, c *inspector) { c.client.Do(ctx, c.client.B().Flushall().Build()) })
 	if s.model.ClockBack {
 		s.redis.step(-time.Hour)
 	}

@@ -157,7 +157,7 @@ func (p *process) backend() *worker.Backend {
 		log := slog.New(slog.NewTextHandler(p.world.log(p), &slog.HandlerOptions{Level: slog.LevelInfo}))
 		queue, err := redisqueue.New(client, redisqueue.Config{
 			Lease: p.world.plan.lease, Logger: log,
-			OnDataLoss: func(l redisqueue.DataLoss) { p.world.blame("%s: a false alarm: %+v", p.name, l) }, // Redis keeps its data here
+			OnDataLoss: func(l redisqueue.DataLoss) { p.world.alarmed(p, l) },
 		})
 		if err != nil {
 			panic(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/history"
+	"github.com/real-staging-ai/go-worker/redisqueue"
 	"github.com/real-staging-ai/go-worker/workertest"
 )
 
@@ -130,6 +131,14 @@ func (w *world) blame(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wrong = append(w.wrong, fmt.Sprintf("%v: ", time.Since(w.began))+fmt.Sprintf(format, args...))
+}
+
+// alarmed is told that a process thinks that Redis lost data.
+func (w *world) alarmed(p *process, l redisqueue.DataLoss) {
+	lost := func(e history.Event) bool { return e.Op == history.OpDataLost }
+	if !slices.ContainsFunc(w.events.Events(), lost) {
+		w.blame("%s: a false alarm: %+v", p.name, l)
+	}
 }
 
 // reached counts a step and lets the faults strike that wait for it.
