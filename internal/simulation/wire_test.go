@@ -348,7 +348,14 @@ func (l *link) answer() {
 	l.wire.mu.Lock()
 	delete(l.wire.links, l)
 	l.wire.mu.Unlock()
-	for range l.expected { // until forward has gone
+	for e := range l.expected { // until forward has gone
+		if e.answer != "" {
+			continue
+		}
+		if raw, ok := <-l.replied; ok {
+			l.wire.executed(e.request, raw)
+			l.wire.missed(e.request, raw)
+		}
 	}
 	for range l.replied { // and drain
 	}
