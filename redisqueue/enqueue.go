@@ -97,7 +97,7 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 		return
 	}
 	if e.broken != nil {
-		e.failAll(args, fmt.Errorf("%w: not sent after: %v", worker.ErrRefused, e.broken))
+		e.failAll(args, fmt.Errorf("%w: not sent after: %s", worker.ErrRefused, e.broken.Error()))
 		return
 	}
 	reply, err := e.queue.accept(ctx, part.queue, enqueueScript, part.keys, args)
