@@ -35,11 +35,12 @@ func (v *view) unnoticed(s *story) string {
 	return ""
 }
 
-// orphaned calls f with each run that its process's death cut short, when that was, and the run that came next.
+// orphaned calls f with each run that its process's death cut short, when that was, and the run that came next. One that
+// ended in the same moment, as happens in fake time, may have been settled.
 func (v *view) orphaned(s *story, f func(before run, died int64, next run) string) string {
 	return s.again(func(before, next run) string {
 		died := v.fate(before.start.Proc).end
-		if died == 0 || before.finish != nil && before.finish.At < died || died > next.start.At {
+		if died == 0 || before.finish != nil && before.finish.At <= died || died > next.start.At {
 			return ""
 		}
 		return f(before, died, next)

@@ -42,6 +42,10 @@ var recovered = []scene{
 		c.also(34, Event{Op: OpOutage, Until: seconds(35)})
 		c.also(29, Event{Op: OpOutage, Until: seconds(30)})
 	}, ""},
+	{"recovered late, but it had ended in the moment of the death", func(c *Checker) {
+		c.Timing.Lease = 5 * time.Second
+		c.also(20, Event{Op: OpFinish, Proc: "a", Job: "j", Token: 100, Outcome: OutcomeSnooze})
+	}, ""},
 	{"recovered late", func(c *Checker) { c.Timing.Lease = 5 * time.Second }, "its worker died, and it started again 15s later"},
 	{"recovered late, as others died", func(c *Checker) {
 		c.Timing.Lease = 5 * time.Second
