@@ -91,7 +91,7 @@ func (v *view) robbedEarly(s *story) string {
 		}
 		beat := died - int64(t.beat()+t.Tolerance) // the last one may have been so long ago
 		earliest := later(beat, t.Lease+t.grace())
-		if next.start.At >= earliest || v.lossy || v.disturbed(before.start.Proc, beat-int64(t.Lease+t.grace()), died) || v.stopped(before, next) {
+		if next.start.At >= earliest || v.lostBy(next.start.At) || v.disturbed(before.start.Proc, beat-int64(t.Lease+t.grace()), died) || v.stopped(before, next) {
 			return ""
 		}
 		return fmt.Sprintf("%s started it only %v after %s had died", next.start.Proc, time.Duration(next.start.At-died),
@@ -124,7 +124,7 @@ func (v *view) crashWithoutDeath(s *story) string {
 // takenAlive calls f with each run whose process lives although the job was taken from it.
 func (v *view) takenAlive(s *story, f func(before, next run) string) string {
 	return s.again(func(before, next run) string {
-		if v.lossy || !v.wasCut(before, next.start.At) || v.fate(before.start.Proc).end != 0 {
+		if v.lostBy(next.start.At) || !v.wasCut(before, next.start.At) || v.fate(before.start.Proc).end != 0 {
 			return ""
 		}
 		return f(before, next)

@@ -89,6 +89,10 @@ var recovered = []scene{
 		c.Events[startsB].At = seconds(31)
 		c.also(15, Event{Op: OpDataLost})
 	}, ""},
+	{"recovered early, before Redis lost data", func(c *Checker) {
+		c.Events[startsB].At = seconds(31)
+		c.also(32, Event{Op: OpDataLost})
+	}, "b started it only 11s after a had died"},
 	{"died after it had failed", func(c *Checker) {
 		c.also(15, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeRetry})
 		c.Events[startsB].At, c.Events[startsB].Attempt, c.Events[startsB].Crashes = seconds(21), 2, 0
@@ -152,6 +156,11 @@ var recovered = []scene{
 		c.also(15, Event{Op: OpDataLost})
 		c.also(60, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
 	}, ""},
+	{"stood still, and ran on before Redis lost data", func(c *Checker) {
+		c.pauseA(20, 38)
+		c.also(37, Event{Op: OpDataLost})
+		c.also(60, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 100, Outcome: OutcomeSuccess})
+	}, "a ran it to its end, though b had it"},
 	{"stood still, and never gave up", func(c *Checker) { c.pauseA(20, 38) }, "a never stopped it, though b had it"},
 	{"stood still, and ran on", func(c *Checker) {
 		c.pauseA(20, 38)

@@ -8,11 +8,9 @@ var sweeping = []rule{
 }
 
 func (v *view) healed(s *story) string {
-	if v.lossy {
-		return ""
-	}
 	for _, e := range s.missed {
 		switch {
+		case v.lostBy(e.At):
 		case e.Token > 0:
 			return fmt.Sprintf("the queue lost it after claim %d, and %s enqueued it again", e.Token, e.Proc)
 		case s.accepted && s.answered < e.At:

@@ -17,6 +17,10 @@ var swept = []scene{
 		c.also(0.5, Event{Op: OpEnqueue, Proc: "p", Job: "j", Result: ResultUnknown, Sum: 7})
 		c.also(0.7, Event{Op: OpMissing, Proc: "b", Job: "j"})
 	}, ""},
+	{"swept before Redis lost data", func(c *Checker) {
+		c.also(5, Event{Op: OpMissing, Proc: "b", Job: "j"})
+		c.also(6, Event{Op: OpDataLost})
+	}, "the queue lost it after its enqueue was OK, and b enqueued it again"},
 	{"swept as Redis had lost data", func(c *Checker) {
 		c.also(4, Event{Op: OpDataLost})
 		c.also(5, Event{Op: OpMissing, Proc: "b", Job: "j"})
