@@ -91,7 +91,9 @@ func (v *view) robbedEarly(s *story) string {
 		}
 		beat := died - int64(t.beat()+t.Tolerance) // the last one may have been so long ago
 		earliest := later(beat, t.Lease+t.grace())
-		if next.start.At >= earliest || v.lostBy(next.start.At) || v.disturbed(before.start.Proc, beat-int64(t.Lease+t.grace()), died) || v.stopped(before, next) {
+		from := beat - int64(t.Lease+t.grace())
+		if next.start.At >= earliest || v.lostBy(next.start.At) || v.disturbed(before.start.Proc, from, next.start.At) ||
+			v.stopped(before, next) {
 			return ""
 		}
 		return fmt.Sprintf("%s started it only %v after %s had died", next.start.Proc, time.Duration(next.start.At-died),
@@ -99,7 +101,7 @@ func (v *view) robbedEarly(s *story) string {
 	})
 }
 
-// disturbed reports whether in a time the process could not renew its lease.
+// disturbed reports whether in a time the process could not renew its lease, or Redis's clock may have ended it.
 func (v *view) disturbed(proc string, from, until int64) bool {
 	return slices.ContainsFunc(v.trouble, func(t trouble) bool {
 		return t.op != OpEnd && (t.proc == "" || t.proc == proc) && t.from <= until && t.until >= from

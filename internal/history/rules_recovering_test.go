@@ -81,6 +81,10 @@ var recovered = []scene{
 		c.Events[startsB].At = seconds(31)
 		c.also(15, Event{Op: OpOutage, Proc: "a", Until: seconds(20)})
 	}, ""},
+	{"recovered early, as Redis's clock went ahead after it had died", func(c *Checker) {
+		c.Events[startsB].At = seconds(31)
+		c.also(25, Event{Op: OpOutage, Until: seconds(26)})
+	}, ""},
 	{"recovered early, after another had stood still", func(c *Checker) {
 		c.Events[startsB].At = seconds(31)
 		c.also(15, Event{Op: OpPause, Proc: "c", Until: seconds(16)})
