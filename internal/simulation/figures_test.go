@@ -57,7 +57,7 @@ func stepOf(slot, step string) string {
 	return "worker " + step
 }
 
-// complete requires that faults of each kind struck, and that some struck at each step.
+// complete requires that faults of each kind struck and, of enough seeds, that some struck at each step.
 func (y *tally) complete(t *testing.T) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -66,6 +66,9 @@ func (y *tally) complete(t *testing.T) {
 		if y.kinds[kind] == 0 {
 			t.Errorf("no fault %s struck in %d seeds", kind, y.seeds)
 		}
+	}
+	if y.seeds < 100 { // the rarest steps are drawn twice in fifty
+		return
 	}
 	for slot, steps := range map[string][]string{anyWorker: workerSteps, producerSlot(0): producerSteps} {
 		for _, step := range steps {
