@@ -48,6 +48,9 @@ type Timing struct {
 	Beat  time.Duration // 0: a fifth of a lease
 	// Tolerance is added to what the protocol promises, for round trips.
 	Tolerance time.Duration
+	// Slack is added to how soon a dead worker's jobs must start again, where those who are to take over may be in trouble
+	// themselves.
+	Slack time.Duration
 	// Busy says that all slots may be taken: as claims go in the queue's order, a job whose worker died is then late once
 	// one was started that came behind it.
 	Busy bool

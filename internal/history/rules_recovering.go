@@ -55,7 +55,7 @@ func (v *view) recoveredLate(s *story) string {
 		return ""
 	}
 	return v.orphaned(s, func(_ run, died int64, next run) string {
-		if next.start.suspect() || next.start.At <= v.slotFree(next, v.deadline(died, v.Timing.recovery())) {
+		if next.start.suspect() || next.start.At <= v.slotFree(next, v.deadline(died, v.Timing.recovery()+v.Timing.Slack)) {
 			return ""
 		}
 		return fmt.Sprintf("its worker died, and it started again %v later", time.Duration(next.start.At-died))

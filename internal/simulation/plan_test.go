@@ -78,6 +78,7 @@ type plan struct {
 	pools      []int // their concurrency
 	orders     []*order
 	faults     []*fault
+	oneByOne   bool     // the faults are
 	viewed     []string // jobs that somebody watches
 }
 
@@ -104,7 +105,7 @@ func newPlan(seed uint64, n int) *plan {
 	for range 3 {
 		p.viewed = append(p.viewed, p.orders[dice.IntN(n)].id)
 	}
-	if dice.IntN(3) == 0 {
+	if p.oneByOne = dice.IntN(3) == 0; p.oneByOne {
 		p.faults = p.apart(dice)
 		return p
 	}

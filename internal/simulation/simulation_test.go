@@ -173,6 +173,9 @@ func (w *world) judge() []string {
 		Ends: make(map[string]worker.State), MaxCrashes: w.plan.maxCrashes, Swept: true,
 		Timing: history.Timing{Lease: w.plan.lease, Tolerance: time.Second, Busy: true},
 	}
+	if !w.plan.oneByOne {
+		checker.Timing.Slack = time.Minute // whoever takes over may be in trouble, too
+	}
 	if w.turns != nil {
 		checker.Timing = history.Timing{} // who waits for a turn is late
 	}
