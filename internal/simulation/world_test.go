@@ -81,6 +81,10 @@ func newWorld(t testing.TB, p *plan) *world {
 // spawn puts a new process into a slot.
 func (w *world) spawn(slot string) {
 	w.mu.Lock()
+	if w.over { // who sees to it that there are enough may come upon those that were stopped
+		w.mu.Unlock()
+		return
+	}
 	w.born[slot]++
 	p := newProcess(w, slot, w.born[slot])
 	w.slots[slot] = p
