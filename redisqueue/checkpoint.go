@@ -94,10 +94,3 @@ func (c *consumer) holds(claim held) bool {
 	token, ok := c.ledger.token(claim.id)
 	return ok && token == claim.token
 }
-
-func flagArg(set bool) string {
-	if set {
-		return "1"
-	}
-	return "0"
-}

@@ -145,13 +145,10 @@ func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*wor
 	c.mu.Lock()
 	c.free = false
 	c.mu.Unlock()
-	suspect := "0"
-	if c.ledger.beginClaim() {
-		suspect = "1"
-	}
+	suspect := c.ledger.beginClaim()
 	highest, _ := c.tokens.given()
 	reply, err := c.call(ctx, claimScript, c.claimKeys, []string{
-		c.worker, strconv.Itoa(limit), strconv.FormatInt(max(minToken, highest), 10), suspect,
+		c.worker, strconv.Itoa(limit), strconv.FormatInt(max(minToken, highest), 10), flagArg(suspect),
 		strconv.Itoa(c.opts.MaxCrashes), strconv.Itoa(c.threshold),
 		strconv.FormatInt(pollInterval.Milliseconds(), 10),
 	})

@@ -297,12 +297,8 @@ var errUnfinished = errors.New("there are more")
 
 // retire ends a worker's session in up to calls calls and returns how many jobs it gave back.
 func (c *consumer) retire(ctx context.Context, name, deadline string, crash bool, calls int) (int64, error) {
-	crashes := "0"
-	if crash {
-		crashes = "1"
-	}
 	keys := retireScript.keysFor(c.keys, name)
-	args := []string{name, deadline, crashes, strconv.Itoa(c.threshold), strconv.Itoa(maxElements)}
+	args := []string{name, deadline, flagArg(crash), strconv.Itoa(c.threshold), strconv.Itoa(maxElements)}
 	moved := int64(0)
 	for range calls {
 		reply, err := c.queue.call(ctx, retireScript, keys, args)

@@ -67,3 +67,11 @@ func serverError(err error) bool {
 	var text refusedText
 	return errors.As(err, &text)
 }
+
+// flagArg writes a flag as the scripts read it.
+func flagArg(set bool) string {
+	if set {
+		return "1"
+	}
+	return "0"
+}
