@@ -186,11 +186,11 @@ func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
 	case err != nil:
 		return fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
 	}
-	c.recordRefused(ctx, push, repeated, failed)
-	if len(failed) > 0 {
-		return &EnqueueError{Failed: failed}
+	if len(failed) == 0 {
+		return nil
 	}
-	return nil
+	c.recordRefused(ctx, push, repeated, failed)
+	return &EnqueueError{Failed: failed}
 }
 
 // saveWaiting records and announces that the jobs wait, and returns those that the queue is to be asked about: all but

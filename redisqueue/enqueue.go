@@ -16,17 +16,18 @@ import (
 // maxCallBytes is how much of encoded jobs goes into one call, unless a single job is larger.
 const maxCallBytes = 4 << 20
 
-// Enqueue makes the jobs available in their order. It sends them in calls of up to 500.
+// Enqueue makes the jobs available in their order. It sends them in calls of up to 500; concurrent Enqueues of few jobs
+// share a call. When ctx ends while others' jobs are being sent the outcome is unknown, as always.
 func (q *Queue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
-	e := enqueuing{queue: q, failed: make(map[string]error), parts: make(map[string]*enqueuePart)}
+	e := enqueuing{queue: q}
 	for i, job := range jobs {
 		if job == nil {
 			return fmt.Errorf("enqueue: job %d is nil", i)
 		}
-		e.add(ctx, job)
+		e.add(ctx, job, len(jobs)-i)
 	}
-	for _, name := range e.order {
-		e.send(ctx, e.parts[name])
+	for _, part := range e.parts {
+		e.send(ctx, part)
 	}
 	if len(e.failed) > 0 {
 		return &worker.EnqueueError{Failed: e.failed}
@@ -36,39 +37,57 @@ func (q *Queue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
 
 // enqueuing is one Enqueue under way.
 type enqueuing struct {
-	queue  *Queue
-	failed map[string]error
-	order  []string // of queues
-	parts  map[string]*enqueuePart
-	broken error // of the call that failed on the way to the server or was not confirmed: nothing is sent after it
+	queue   *Queue
+	failed  map[string]error
+	parts   []*enqueuePart          // in the order of their first jobs
+	byQueue map[string]*enqueuePart // the same, once there are several
+	broken  error                   // of the call that failed on the way to the server or was not confirmed: nothing is sent after it
 }
 
 // enqueuePart gathers the next call for one queue.
 type enqueuePart struct {
-	queue string
-	keys  []string
-	args  []string
-	bytes int
+	outbox *outbox
+	parcel *parcel
 }
 
-func (e *enqueuing) add(ctx context.Context, job *worker.Job) {
+// add puts a job into the next call for its queue; rest is how many are still to come, itself included.
+func (e *enqueuing) add(ctx context.Context, job *worker.Job, rest int) {
 	body, err := worker.EncodeJob(job)
 	if err != nil {
 		e.fail(fmt.Errorf("%w: %w", worker.ErrRefused, err), job.ID)
 		return
 	}
-	part := e.parts[job.Queue]
-	if part == nil {
-		keys := enqueueScript.keysFor(keysOf(e.queue.config.Namespace, job.Queue), "")
-		part = &enqueuePart{queue: job.Queue, keys: keys}
-		e.parts[job.Queue] = part
-		e.order = append(e.order, job.Queue)
-	}
-	if len(part.args) >= 3*maxElements || part.bytes > 0 && part.bytes+len(body) > maxCallBytes {
+	part := e.part(job.Queue)
+	p := part.parcel
+	if p != nil && (p.jobs() >= maxElements || p.bytes+len(body) > maxCallBytes) {
 		e.send(ctx, part)
+		p = nil
 	}
-	part.args = append(part.args, job.ID, rueidis.BinaryString(body), dueArg(job))
-	part.bytes += len(body)
+	if p == nil {
+		p = &parcel{args: make([]string, 0, argsPerJob*min(rest, maxElements))}
+		part.parcel = p
+	}
+	p.args = append(p.args, job.ID, rueidis.BinaryString(body), dueArg(job))
+	p.bytes += len(body)
+}
+
+// part returns the part of a queue.
+func (e *enqueuing) part(queue string) *enqueuePart {
+	if n := len(e.parts); n > 0 && e.parts[n-1].outbox.name == queue {
+		return e.parts[n-1]
+	}
+	if part := e.byQueue[queue]; part != nil {
+		return part
+	}
+	part := &enqueuePart{outbox: e.queue.outbox(queue)}
+	e.parts = append(e.parts, part)
+	if len(e.parts) > 1 {
+		if e.byQueue == nil {
+			e.byQueue = map[string]*enqueuePart{e.parts[0].outbox.name: e.parts[0]}
+		}
+		e.byQueue[queue] = part
+	}
+	return part
 }
 
 // dueArg says when a job is due, as the scripts read it.
@@ -90,39 +109,43 @@ func ceilMillis(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)
 }
 
+// send sends what a part has gathered, and takes in what became of it.
 func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
-	args := part.args
-	part.args, part.bytes = nil, 0
-	if len(args) == 0 {
+	p, queue := part.parcel, part.outbox.name
+	part.parcel = nil
+	if p == nil {
 		return
 	}
 	if e.broken != nil {
-		e.failAll(args, fmt.Errorf("%w: not sent after: %s", worker.ErrRefused, e.broken.Error()))
+		e.failAll(p, fmt.Errorf("%w: not sent after: %s", worker.ErrRefused, e.broken.Error()))
 		return
 	}
-	reply, err := e.queue.accept(ctx, part.queue, enqueueScript, part.keys, args)
+	done := part.outbox.send(ctx, p)
 	unsure := (*NotReplicatedError)(nil)
-	if err != nil && !errors.As(err, &unsure) {
-		if !serverError(err) {
-			e.broken = err
+	if done.err != nil && !errors.As(done.err, &unsure) {
+		if !serverError(done.err) {
+			e.broken = done.err
 		}
-		e.failAll(args, explain("enqueue on", part.queue, err))
+		e.failAll(p, explain("enqueue on", queue, done.err))
 		return
 	}
-	if err := e.read(part.queue, args, reply); err != nil {
-		e.failAll(args, err)
+	for _, k := range done.known {
+		id := p.args[argsPerJob*k.place]
+		if err := k.error(queue, id); err != nil {
+			e.set(id, err)
+		}
 	}
 	if unsure != nil {
 		e.broken = unsure
-		e.doubt(args, explain("enqueue on", part.queue, unsure))
+		e.doubt(p, explain("enqueue on", queue, unsure))
 	}
 }
 
 // doubt says of the jobs that the queue has, new ones or not, that they may not outlive a failover.
-func (e *enqueuing) doubt(args []string, err error) {
-	for i := 0; i < len(args); i += 3 {
-		if e.failed[args[i]] == nil {
-			e.failed[args[i]] = err
+func (e *enqueuing) doubt(p *parcel, err error) {
+	for i := 0; i < len(p.args); i += argsPerJob {
+		if e.failed[p.args[i]] == nil {
+			e.set(p.args[i], err)
 		}
 	}
 }
@@ -130,54 +153,19 @@ func (e *enqueuing) doubt(args []string, err error) {
 // fail keeps why a job failed. When an id came twice, an unknown outcome is not covered up by a refusal.
 func (e *enqueuing) fail(err error, id string) {
 	if before := e.failed[id]; before == nil || errors.Is(before, worker.ErrRefused) {
-		e.failed[id] = err
+		e.set(id, err)
 	}
 }
 
-func (e *enqueuing) failAll(args []string, err error) {
-	for i := 0; i < len(args); i += 3 {
-		e.fail(err, args[i])
+func (e *enqueuing) failAll(p *parcel, err error) {
+	for i := 0; i < len(p.args); i += argsPerJob {
+		e.fail(err, p.args[i])
 	}
 }
 
-// read takes in what the script answers about jobs that were not new.
-func (e *enqueuing) read(queue string, args []string, reply rueidis.RedisMessage) error {
-	answers, err := reply.ToArray()
-	if err != nil || len(answers) == 0 {
-		return err
+func (e *enqueuing) set(id string, err error) {
+	if e.failed == nil {
+		e.failed = make(map[string]error)
 	}
-	text, err := answers[0].ToString()
-	if err != nil {
-		return err
-	}
-	for i := 1; i+1 < len(answers); i += 2 {
-		index, err := answers[i].AsInt64()
-		if err != nil || index < 1 || int(index) > len(args)/3 {
-			return &replyError{enqueueScript.Name, "index out of range"}
-		}
-		answer, err := answers[i+1].ToString()
-		if err != nil {
-			return err
-		}
-		id := args[3*(index-1)]
-		switch answer {
-		case "known":
-		case "refused":
-			e.failed[id] = explain("enqueue on", queue, refusedText(text))
-		default:
-			e.failed[id] = &worker.FinishedError{ID: id, State: finalState(answer)}
-		}
-	}
-	return nil
-}
-
-// finalState reads the state of a dead job as history keeps it.
-func finalState(letter string) worker.State {
-	switch letter {
-	case "f":
-		return worker.StateFailed
-	case "c":
-		return worker.StateCanceled
-	}
-	return ""
+	e.failed[id] = err
 }

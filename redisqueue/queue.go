@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -125,6 +126,7 @@ type Queue struct {
 	config        Config
 	policyChecked atomic.Bool
 	losses        losses
+	outboxes      sync.Map // *outbox by queue
 }
 
 var (

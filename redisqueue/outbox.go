@@ -1,0 +1,206 @@
+package redisqueue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// argsPerJob is how many arguments the enqueue script takes for each job: id, encoded job, and when it is due.
+const argsPerJob = 3
+
+// outbox is where the enqueue calls of one queue meet: while one script call is under way the jobs of other callers
+// gather, and the next call carries all of them, in the order in which they came. Who comes alone waits for nothing.
+type outbox struct {
+	queue *Queue
+	name  string
+	keys  []string
+
+	mu      sync.Mutex
+	waiting []*parcel
+	busy    bool // a call is under way, and who made it sees to the waiting ones
+}
+
+// parcel is what one caller sends in one call: at most maxElements jobs, and maxCallBytes unless one job has more.
+type parcel struct {
+	args  []string // argsPerJob for each job
+	bytes int      // of encoded jobs
+
+	done    chan struct{} // closed when the outcome is there; nil while nobody else may be waiting for it
+	outcome outcome
+}
+
+func (p *parcel) jobs() int { return len(p.args) / argsPerJob }
+
+// outcome is what became of a parcel.
+type outcome struct {
+	known []knownJob // the jobs that were not new, if the script has run
+	err   error      // why it is not known to have run; a *NotReplicatedError when it has, all the same
+}
+
+// knownJob is what the script says about a job that was not new.
+type knownJob struct {
+	place  int // in its parcel, from 0
+	answer string
+	text   string // the error that it was refused with
+}
+
+// outbox returns the outbox of a queue.
+func (q *Queue) outbox(queue string) *outbox {
+	if o, ok := q.outboxes.Load(queue); ok {
+		return o.(*outbox)
+	}
+	keys := enqueueScript.keysFor(keysOf(q.config.Namespace, queue), "")
+	o, _ := q.outboxes.LoadOrStore(queue, &outbox{queue: q, name: queue, keys: keys})
+	return o.(*outbox)
+}
+
+// send sends a parcel and returns what became of it. When ctx ends first that is unknown, as the parcel goes its way.
+func (o *outbox) send(ctx context.Context, p *parcel) outcome {
+	if !o.enter(p) {
+		defer o.leave() // also when the client panics
+		o.call(ctx, []*parcel{p})
+		return p.outcome
+	}
+	select {
+	case <-p.done:
+		return p.outcome
+	case <-ctx.Done():
+		return outcome{err: ctx.Err()}
+	}
+}
+
+// enter reports whether the parcel waits now, as a call is under way. If not, the caller makes one of its own.
+func (o *outbox) enter(p *parcel) (waits bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.busy {
+		o.busy = true
+		return false
+	}
+	p.done = make(chan struct{})
+	o.waiting = append(o.waiting, p)
+	return true
+}
+
+// leave ends a caller's own call: what has gathered meanwhile is sent by a goroutine, which ends with the last of it.
+func (o *outbox) leave() {
+	batch := o.next()
+	if batch == nil {
+		return
+	}
+	go func() {
+		for ; batch != nil; batch = o.next() {
+			o.call(context.Background(), batch)
+			for _, p := range batch {
+				close(p.done)
+			}
+		}
+	}()
+}
+
+// next takes as many parcels as fit into a call. When none waits it returns nil, and nobody sees to the outbox any more.
+func (o *outbox) next() []*parcel {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.waiting) == 0 {
+		o.busy = false
+		return nil
+	}
+	n, jobs, bytes := 0, 0, 0
+	for _, p := range o.waiting {
+		jobs, bytes = jobs+p.jobs(), bytes+p.bytes
+		if n > 0 && (jobs > maxElements || bytes > maxCallBytes) {
+			break
+		}
+		n++
+	}
+	batch := o.waiting[:n:n]
+	o.waiting = o.waiting[n:]
+	if len(o.waiting) == 0 {
+		o.waiting = nil
+	}
+	return batch
+}
+
+// call makes one call with all jobs of a batch, and gives each parcel its part of the answer.
+func (o *outbox) call(ctx context.Context, batch []*parcel) {
+	args := batch[0].args
+	if len(batch) > 1 {
+		parts := make([][]string, len(batch))
+		for i, p := range batch {
+			parts[i] = p.args
+		}
+		args = slices.Concat(parts...)
+	}
+	reply, err := o.queue.accept(ctx, o.name, enqueueScript, o.keys, args)
+	var known []knownJob
+	if err == nil || errors.As(err, new(*NotReplicatedError)) {
+		var bad error
+		if known, bad = readKnown(reply, len(args)/argsPerJob); bad != nil {
+			err = bad
+		}
+	}
+	before := 0 // jobs of the parcels before
+	for _, p := range batch {
+		p.outcome.err = err
+		for _, k := range known {
+			if place := k.place - before; place >= 0 && place < p.jobs() {
+				p.outcome.known = append(p.outcome.known, knownJob{place, k.answer, k.text})
+			}
+		}
+		before += p.jobs()
+	}
+}
+
+// readKnown reads the script's reply to a call with that many jobs.
+func readKnown(reply rueidis.RedisMessage, jobs int) ([]knownJob, error) {
+	answers, err := reply.ToArray()
+	if err != nil || len(answers) == 0 {
+		return nil, err
+	}
+	text, err := answers[0].ToString()
+	if err != nil {
+		return nil, err
+	}
+	known := make([]knownJob, 0, len(answers)/2)
+	for i := 1; i+1 < len(answers); i += 2 {
+		index, err := answers[i].AsInt64()
+		if err != nil || index < 1 || int(index) > jobs {
+			return nil, &replyError{enqueueScript.Name, "index out of range"}
+		}
+		answer, err := answers[i+1].ToString()
+		if err != nil {
+			return nil, err
+		}
+		known = append(known, knownJob{int(index) - 1, answer, text})
+	}
+	return known, nil
+}
+
+// error returns what the caller is told about the job, nil when it waits or runs.
+func (k knownJob) error(queue, id string) error {
+	switch k.answer {
+	case "known":
+		return nil
+	case "refused":
+		return explain("enqueue on", queue, refusedText(k.text))
+	}
+	return &worker.FinishedError{ID: id, State: finalState(k.answer)}
+}
+
+// finalState reads the state of a dead job as history keeps it.
+func finalState(letter string) worker.State {
+	switch letter {
+	case "f":
+		return worker.StateFailed
+	case "c":
+		return worker.StateCanceled
+	}
+	return ""
+}

@@ -1,0 +1,183 @@
+package redisqueue_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/redisqueue"
+)
+
+// gate is a client whose calls wait until it is opened. It counts them.
+type gate struct {
+	rueidis.Client
+	calls atomic.Int64
+	open  chan struct{}
+}
+
+func (g *gate) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	g.calls.Add(1)
+	select {
+	case <-g.open:
+	case <-ctx.Done():
+	}
+	return g.Client.Do(ctx, command)
+}
+
+// gated is a queue behind a gate, inside a bubble.
+type gated struct {
+	*gate
+	t     *testing.T
+	queue *redisqueue.Queue
+	held  chan error // of the call that waits at the gate
+}
+
+// gatedQueue returns a queue of which one Enqueue, of first, waits at the gate.
+func gatedQueue(ctx context.Context, t *testing.T, s *server, first ...*worker.Job) *gated {
+	g := &gated{t: t, gate: &gate{Client: s.client, open: make(chan struct{})}}
+	cfg, _ := quiet()
+	var err error
+	g.queue, err = redisqueue.New(g.gate, cfg)
+	require.NoError(t, err)
+	g.held = g.enqueue(ctx, first...)
+	return g
+}
+
+// enqueue begins an Enqueue and returns when it waits.
+func (g *gated) enqueue(ctx context.Context, jobs ...*worker.Job) chan error {
+	result := make(chan error, 1)
+	go func() { result <- g.queue.Enqueue(ctx, jobs...) }()
+	synctest.Wait()
+	return result
+}
+
+func TestConcurrentEnqueuesShareACallInTheirOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		jobs := newJobs(t, 101)
+		g := gatedQueue(t.Context(), t, s, jobs[0])
+		var results []chan error
+		for _, job := range jobs[1:] {
+			results = append(results, g.enqueue(t.Context(), job))
+		}
+		close(g.open)
+		for _, result := range append(results, g.held) {
+			require.NoError(t, receive(t, result))
+		}
+		require.EqualValues(t, 2, g.calls.Load()-g.wholeScripts())
+		require.Equal(t, ids(jobs), s.list("pending"))
+	})
+}
+
+// wholeScripts is how many calls were made again with the script's source: the first one, as the server didn't know it.
+func (g *gated) wholeScripts() int64 { return 1 }
+
+func TestSharedCallsHaveLimits(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		var results []chan error
+		for range 3 {
+			results = append(results, g.enqueue(t.Context(), newJobs(t, 200)...)) // two of them fit
+		}
+		for range 2 {
+			job := newJob(t)
+			job.Payload = []byte(`"` + strings.Repeat("x", 3<<20) + `"`) // one fits
+			results = append(results, g.enqueue(t.Context(), job))
+		}
+		close(g.open)
+		for _, result := range append(results, g.held) {
+			require.NoError(t, receive(t, result))
+		}
+		require.EqualValues(t, 1+1+1+1, g.calls.Load()-g.wholeScripts(), "1, 400, 200 and a large one, a large one")
+		require.Len(t, s.list("pending"), 1+600+2)
+	})
+}
+
+func TestEachCallerHearsOfItsOwnJobs(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		c := open(t, q, 0)
+		enqueue(t, q, named(t, "failed")...)
+		settle(t, c, worker.ActionBury, claim(t, c, 1)...)
+		waits := enqueue(t, q, named(t, "waits")...)
+
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		news := g.enqueue(t.Context(), named(t, "new 1", "new 2", "new 3")...)
+		mixed := g.enqueue(t.Context(), named(t, "new 4", "failed", "waits")...)
+		again := g.enqueue(t.Context(), waits...)
+		twice := g.enqueue(t.Context(), named(t, "new 1")...)
+		close(g.open)
+		for _, result := range []chan error{g.held, news, again, twice} {
+			require.NoError(t, receive(t, result))
+		}
+		var failed *worker.EnqueueError
+		require.ErrorAs(t, receive(t, mixed), &failed)
+		require.Len(t, failed.Failed, 1)
+		require.ErrorAs(t, failed.Failed["failed"], new(*worker.FinishedError))
+	})
+}
+
+func TestAnErrorOfASharedCallIsEachCallers(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		a, b := g.enqueue(t.Context(), newJob(t)), g.enqueue(t.Context(), newJob(t))
+		s.mini.SetError("LOADING Redis is loading the dataset in memory")
+		close(g.open)
+		for _, result := range []chan error{g.held, a, b} {
+			var failed *worker.EnqueueError
+			require.ErrorAs(t, receive(t, result), &failed)
+			for _, err := range failed.Failed {
+				require.ErrorIs(t, err, worker.ErrRefused)
+			}
+		}
+		s.mini.SetError("")
+		require.NoError(t, receive(t, g.enqueue(t.Context(), newJob(t))))
+	})
+}
+
+// requireGaveUp requires that an Enqueue ended with its context, and that it is not called refused.
+func requireGaveUp(t *testing.T, result chan error) {
+	t.Helper()
+	var failed *worker.EnqueueError
+	require.ErrorAs(t, receive(t, result), &failed)
+	for _, err := range failed.Failed {
+		require.ErrorIs(t, err, context.Canceled)
+		require.False(t, errors.Is(err, worker.ErrRefused))
+	}
+}
+
+func TestWhoGivesUpTakesNoOtherAlong(t *testing.T) {
+	t.Run("first in line", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, s *server) {
+			first, cancel := context.WithCancel(t.Context())
+			g := gatedQueue(first, t, s, newJob(t))
+			job := newJob(t)
+			other := g.enqueue(t.Context(), job)
+			cancel()
+			requireGaveUp(t, g.held)
+			close(g.open)
+			require.NoError(t, receive(t, other))
+			require.Contains(t, s.list("pending"), job.ID)
+		})
+	})
+	t.Run("waiting", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, s *server) {
+			g := gatedQueue(t.Context(), t, s, newJob(t))
+			impatient, cancel := context.WithCancel(t.Context())
+			jobs := newJobs(t, 2)
+			gaveUp, other := g.enqueue(impatient, jobs[0]), g.enqueue(t.Context(), jobs[1])
+			cancel()
+			requireGaveUp(t, gaveUp)
+			close(g.open)
+			require.NoError(t, receive(t, other))
+			require.NoError(t, receive(t, g.held))
+			require.Subset(t, s.list("pending"), ids(jobs), "what was handed over goes its way")
+		})
+	})
+}
