@@ -108,11 +108,10 @@ func DecodeJob(body []byte) (*Job, error) {
 	if line < 0 || line > maxHeaderLine {
 		return nil, &DecodeError{Body: body, Err: errors.New("no header line")}
 	}
-	text := string(body[:line])
 	var h header
-	if !h.scan(text) {
-		h = header{}
-		if err := json.Unmarshal(body[:line], &h); err != nil {
+	if !h.scan(string(body[:line])) {
+		var err error
+		if h, err = decodeHeader(body[:line]); err != nil {
 			return nil, &DecodeError{Body: body, Err: fmt.Errorf("header: %w", err)}
 		}
 	}
@@ -143,6 +142,12 @@ func DecodeJob(body []byte) (*Job, error) {
 	return job, nil
 }
 
+// decodeHeader reads any header. It is a function of its own as its header is on the heap.
+func decodeHeader(line []byte) (h header, err error) {
+	err = json.Unmarshal(line, &h)
+	return h, err
+}
+
 // scan reads a header as encode writes it, many times faster than encoding/json, and reports whether it was one. What
 // it refuses is left to encoding/json, so it need not know all of JSON.
 func (h *header) scan(s string) bool {
@@ -156,9 +161,14 @@ func (h *header) scan(s string) bool {
 		switch {
 		case name == 'h':
 			end := strings.LastIndexByte(s, '}')
-			if end < 0 || json.Unmarshal([]byte(s[:end]), &h.Headers) != nil {
-				return false // encode writes the headers last
+			if end < 0 {
+				return false
 			}
+			headers, err := decodeHeaders(s[:end]) // encode writes them last
+			if err != nil {
+				return false
+			}
+			h.Headers = headers
 			s = s[end:]
 		case s[0] == '"':
 			end := strings.IndexByte(s[1:], '"') + 1
@@ -186,6 +196,11 @@ func (h *header) scan(s string) bool {
 		s = s[1:]
 	}
 	return false
+}
+
+func decodeHeaders(s string) (headers map[string]string, err error) {
+	err = json.Unmarshal([]byte(s), &headers)
+	return headers, err
 }
 
 // plain reports whether s stands for itself inside JSON quotes.

@@ -195,7 +195,7 @@ func (p *Pool) goexited(a *attempt) {
 	}
 	p.conclude(a, ErrGoexit)
 	if next := p.next(a); next != nil {
-		p.spawn(next)
+		p.hands.start(next)
 	}
 }
 

@@ -172,8 +172,8 @@ func (f *feed) claim(s *session, n int) (int, error) {
 	began := time.Now()
 	jobs, err := s.callClaim(ClaimOptions{Limit: n, MinToken: f.minToken.Load()})
 	attempts := f.pool.attempts(s, jobs)
-	for _, a := range f.pool.slots.claimed(f.share, n, attempts, time.Since(began)) {
-		f.pool.spawn(a)
+	if start := f.pool.slots.claimed(f.share, n, attempts, time.Since(began)); len(start) > 0 {
+		f.pool.hands.start(start...)
 	}
 	f.pool.watchReady()
 	return len(attempts), err

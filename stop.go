@@ -73,11 +73,12 @@ func (p *Pool) stop(ctx context.Context) error {
 	plan := p.plan(ctx, time.Now())
 	p.slots.block(blockStopping)
 	p.stopClaims()
+	p.hands.close()
 	drain, cancel := context.WithDeadline(ctx, plan.drain)
 	defer cancel()
 	await(drain, p.feeding.Wait)
 	p.giveBackReady(func(*attempt) bool { return true })
-	if !await(drain, p.crew.wait) && ctx.Err() != nil {
+	if !await(drain, p.hands.waitIdle) && ctx.Err() != nil {
 		plan = p.hurry(ctx, time.Now())
 	}
 	p.stopJobs(ErrShutdown)
@@ -89,7 +90,7 @@ func (p *Pool) stop(ctx context.Context) error {
 func (p *Pool) abandonAfter(deadline time.Time) (late int) {
 	ctx, cancel := context.WithDeadline(p.hardCtx, deadline)
 	defer cancel()
-	if await(ctx, p.crew.wait) {
+	if await(ctx, p.hands.waitIdle) {
 		return 0
 	}
 	for _, a := range p.overdue(time.Now(), 0) {
@@ -135,6 +136,7 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 	p.stopHard()
 	await(ctx, p.feeding.Wait)
 	await(ctx, p.watchers.Wait)
+	await(ctx, p.hands.waitGone)
 	await(ctx, p.saves.wait)
 	await(ctx, p.notes.lane.wait)
 	p.notes.end()
@@ -152,7 +154,7 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 func (p *Pool) flush(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	await(ctx, p.crew.wait)
+	await(ctx, p.hands.waitIdle)
 	await(ctx, p.saves.wait)
 	for _, s := range p.allSessions() {
 		await(ctx, s.settles.wait)
@@ -213,9 +215,9 @@ func (p *Pool) abandon(a *attempt) bool {
 	p.mu.Unlock()
 	p.conclude(a, fmt.Errorf("%w: %w", context.Cause(a.ctx), ErrAbandoned))
 	if next := p.next(a); next != nil {
-		p.spawn(next)
+		p.hands.start(next)
 	}
-	p.crew.done()
+	p.hands.abandon()
 	return true
 }
 
@@ -241,38 +243,6 @@ func await(ctx context.Context, wait func()) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// crew counts the goroutines that own a slot. It is no sync.WaitGroup, as one that an abandoned handler keeps is counted
-// out by somebody else, and new ones come while Stop waits.
-type crew struct {
-	mu    sync.Mutex
-	n     int
-	empty sync.Cond
-}
-
-func (c *crew) init() { c.empty.L = &c.mu }
-
-func (c *crew) add() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-}
-
-func (c *crew) done() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n--; c.n == 0 {
-		c.empty.Broadcast()
-	}
-}
-
-func (c *crew) wait() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.n > 0 {
-		c.empty.Wait()
 	}
 }
 

@@ -31,7 +31,7 @@ type Pool struct {
 	slots    *slots
 	feeds    []*feed
 	saves    *lane[saveItem]
-	crew     crew
+	hands    hands
 	seldom   seldom
 
 	storeFails flag
@@ -79,7 +79,7 @@ func NewPool(cfg Config) (*Pool, error) {
 		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency), done: make(chan struct{}),
 	}
 	p.saves = newLane(p.saveBatch, 0)
-	p.crew.init()
+	p.hands.init(p.work)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Queues)) {
 		q := cfg.Queues[name]
 		p.feeds = append(p.feeds, &feed{pool: p, queue: name, spanName: "process " + name,
@@ -227,24 +227,23 @@ func (p *Pool) attempts(s *session, jobs []*Job) []*attempt {
 	return attempts
 }
 
-func (p *Pool) spawn(a *attempt) {
-	p.crew.add()
-	go p.work(a)
-}
-
-// work runs job after job in one slot. It leaves the slot when no job is ready, or when its handler was abandoned and
-// the slot taken away.
-func (p *Pool) work(a *attempt) {
+// work is what a hand does: it takes a slot, runs job after job in it, and leaves it when no job is ready. When its
+// handler was abandoned the slot was taken away, and the hand is counted out.
+func (p *Pool) work() {
+	me := p.hands.newHand()
+	var a *attempt
 	defer func() { // also when a handler ends the goroutine
 		if a == nil || a.owner.Load() != abandoned {
-			p.crew.done()
+			me.leave()
 		}
 	}()
-	for a != nil {
-		if !p.process(a) {
-			return
+	for a = me.take(); a != nil; a = me.take() {
+		for next := a; next != nil; next = p.next(a) {
+			a = next
+			if !p.process(a) {
+				return
+			}
 		}
-		a = p.next(a)
 	}
 }
 
@@ -255,8 +254,8 @@ func (p *Pool) next(a *attempt) *attempt {
 		took = time.Since(a.entered)
 	}
 	next, more := p.slots.finish(a.session.feed.share, took)
-	for _, m := range more {
-		p.spawn(m)
+	if len(more) > 0 {
+		p.hands.start(more...)
 	}
 	return next
 }

@@ -86,6 +86,21 @@ func (l *ledger) endClaim(jobs []*worker.Job, threshold int, unknown bool) []*wo
 func (l *ledger) inRedis(job *worker.Job) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.inRedisLocked(job)
+}
+
+// allInRedis returns the same of the verdicts' jobs.
+func (l *ledger) allInRedis(verdicts []worker.Verdict) []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tokens := make([]int64, len(verdicts))
+	for i, v := range verdicts {
+		tokens[i] = l.inRedisLocked(v.Job)
+	}
+	return tokens
+}
+
+func (l *ledger) inRedisLocked(job *worker.Job) int64 {
 	if mine, ok := l.held[job.ID]; ok && mine.token == job.Token {
 		return mine.inRedis
 	}

@@ -80,24 +80,44 @@ func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error 
 
 // settleArgs writes verdicts as the script reads them: complete ones first, with two arguments each.
 func (c *consumer) settleArgs(verdicts []worker.Verdict) []string {
-	args := make([]string, 0, 5+5*len(verdicts))
-	args = append(append(args, c.worker, strconv.Itoa(c.threshold)), c.queue.deadArgs()...)
-	args = append(args, "")
 	complete := 0
 	for _, v := range verdicts {
 		if v.Action == worker.ActionComplete {
 			complete++
-			args = append(args, v.Job.ID, strconv.FormatInt(c.ledger.inRedis(v.Job), 10))
 		}
 	}
-	args[4] = strconv.Itoa(complete)
-	for _, v := range verdicts {
+	tokens := numerals(c.ledger.allInRedis(verdicts))
+	args := make([]string, 0, 5+2*complete+5*(len(verdicts)-complete))
+	args = append(append(args, c.worker, strconv.Itoa(c.threshold)), c.queue.deadArgs()...)
+	args = append(args, strconv.Itoa(complete))
+	for i, v := range verdicts {
+		if v.Action == worker.ActionComplete {
+			args = append(args, v.Job.ID, tokens[i])
+		}
+	}
+	for i, v := range verdicts {
 		if v.Action != worker.ActionComplete {
-			args = append(args, v.Job.ID, strconv.FormatInt(c.ledger.inRedis(v.Job), 10), actionArg(v.Action),
+			args = append(args, v.Job.ID, tokens[i], actionArg(v.Action),
 				strconv.FormatInt(ceilMillis(max(v.Delay, 0)), 10), causeArg(v.Cause))
 		}
 	}
 	return args
+}
+
+// numerals writes numbers in decimal. They share one piece of memory, as there is one for each job.
+func numerals(numbers []int64) []string {
+	var digits []byte
+	ends := make([]int, len(numbers))
+	for i, n := range numbers {
+		digits = strconv.AppendInt(digits, n, 10)
+		ends[i] = len(digits)
+	}
+	text, start := string(digits), 0
+	written := make([]string, len(numbers))
+	for i, end := range ends {
+		written[i], start = text[start:end], end
+	}
+	return written
 }
 
 func actionArg(a worker.Action) string {
