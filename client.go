@@ -135,6 +135,9 @@ func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(
 	if err == nil {
 		err = hand(ctx, jobs)
 	}
+	for _, job := range jobs {
+		job.validJSON = nil // it is its owner's again
+	}
 	c.tel.finishSend(ctx, span, jobs, err)
 	return err
 }
@@ -159,6 +162,7 @@ func (c *Client) check(jobs []*Job) error {
 		if err := job.check(c.maxPayload); err != nil {
 			return fmt.Errorf("enqueue: job %q: %w", job.ID, err)
 		}
+		job.validJSON = job.Payload
 	}
 	return nil
 }

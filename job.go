@@ -80,6 +80,10 @@ type Job struct {
 	mu     sync.Mutex
 	live   reporter        // the attempt that runs the job; nil on a bare job
 	result json.RawMessage // last SetResult
+
+	// validJSON is the payload that was found to be valid, so that the three who must know look once: NewJob, Client and
+	// the Queue, which encodes. What a caller has replaced since is looked at again.
+	validJSON json.RawMessage
 }
 
 // reporter is what a pool hangs below a job while its handler runs.
@@ -147,7 +151,7 @@ func NewJob(p Payload, opts ...JobOption) (*Job, error) {
 	if err := validate(p); err != nil {
 		return nil, fmt.Errorf("new job %s: payload: %w", p.JobType(), err)
 	}
-	job := &Job{Type: p.JobType(), Payload: data}
+	job := &Job{Type: p.JobType(), Payload: data, validJSON: data}
 	if d, ok := p.(interface{ JobOptions() []JobOption }); ok {
 		job.apply(d.JobOptions())
 	}
@@ -161,6 +165,8 @@ func NewJob(p Payload, opts ...JobOption) (*Job, error) {
 
 type validator interface{ Validate() error }
 
+var validatorType = reflect.TypeFor[validator]()
+
 // validate calls Validate where the payload or its address has it, as a worker will after decoding.
 func validate(p Payload) error {
 	if v, ok := p.(validator); ok {
@@ -169,12 +175,12 @@ func validate(p Payload) error {
 	if reflect.TypeOf(p).Kind() == reflect.Pointer {
 		return nil
 	}
+	if !reflect.PointerTo(reflect.TypeOf(p)).Implements(validatorType) {
+		return nil
+	}
 	addressed := reflect.New(reflect.TypeOf(p))
 	addressed.Elem().Set(reflect.ValueOf(p))
-	if v, ok := addressed.Interface().(validator); ok {
-		return v.Validate()
-	}
-	return nil
+	return addressed.Interface().(validator).Validate()
 }
 
 func (j *Job) apply(opts []JobOption) {

@@ -91,7 +91,7 @@ func (t *telemetry) instruments(m metric.Meter) (err error) {
 
 // startSend opens the producer's span of one call and writes its context into the jobs' headers.
 func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context, trace.Span) {
-	ctx, span := t.tracer.Start(ctx, "send "+jobs[0].Queue, trace.WithSpanKind(trace.SpanKindProducer))
+	ctx, span := t.tracer.Start(ctx, "send "+jobs[0].Queue, producer...)
 	if span.IsRecording() {
 		span.SetAttributes(attribute.String(attrSystem, systemName), attribute.String(attrOperation, "send"),
 			attribute.String(attrDestination, jobs[0].Queue))
@@ -158,7 +158,11 @@ func (t *telemetry) startProcess(ctx context.Context, job *Job, name string) (co
 	return ctx, span
 }
 
-var newRoot = []trace.SpanStartOption{trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer)}
+// Made once, so that a span costs no options.
+var (
+	producer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
+	newRoot  = []trace.SpanStartOption{trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer)}
+)
 
 // finishProcess closes it and measures the attempt.
 func (t *telemetry) finishProcess(ctx context.Context, span trace.Span, job *Job, o *outcome, took time.Duration) {
