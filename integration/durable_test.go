@@ -87,7 +87,7 @@ func pushThrough(t *testing.T, wait bool) *pushes {
 	fail := s.first.B().SentinelFailover().Master(masterSet).Build()
 	require.NoError(t, s.first.Do(context.Background(), fail).Error())
 	until(t, "the failover", func() bool { return s.master() != old })
-	until(t, "the client to follow", func() bool { return p.port() == portOf(s.master()) })
+	until(t, "the client to follow", func() bool { return servedAt(p.client) == portOf(s.master()) })
 	p.ended = time.Now()
 	enough := acked.Load() + after
 	until(t, "pushes after the failover", func() bool { return acked.Load() > enough })
@@ -96,9 +96,9 @@ func pushThrough(t *testing.T, wait bool) *pushes {
 	return p
 }
 
-// port is that of the server that the client takes for the master.
-func (p *pushes) port() string {
-	info, _ := p.client.Do(context.Background(), p.client.B().Info().Section("server").Build()).ToString()
+// servedAt is the port of the server that the client takes for the master.
+func servedAt(client rueidis.Client) string {
+	info, _ := client.Do(context.Background(), client.B().Info().Section("server").Build()).ToString()
 	return strings.TrimPrefix(regexp.MustCompile(`tcp_port:\d+`).FindString(info), "tcp_port:")
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/pgtest"
 	"github.com/real-staging-ai/go-worker/internal/redistest"
+	"github.com/real-staging-ai/go-worker/redisqueue"
 )
 
 // failoverLease is the default one. Workers learn of a new master at different times, which are the sentinels' or the
@@ -61,6 +62,7 @@ type stream struct {
 	opts     []worker.JobOption
 	jobs     []*worker.Job
 	accepted atomic.Int64
+	doubts   doubts
 	done     sync.WaitGroup
 	cancel   context.CancelFunc
 }
@@ -107,11 +109,41 @@ func (s *stream) enqueue(job *worker.Job) error {
 		if err == nil || errors.As(err, new(*worker.FinishedError)) { // it may have been accepted before, and run
 			return nil
 		}
+		s.doubts.note(job, err)
 		if ctx.Err() != nil || s.rig.t.Failed() {
 			return err
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// doubts are the jobs of which a producer was told at first that it is unknown whether they were accepted.
+type doubts struct {
+	mu          sync.Mutex
+	unconfirmed map[string]bool // by replicas
+	broken      map[string]bool // all others
+}
+
+func (d *doubts) note(job *worker.Job, err error) {
+	if errors.Is(err, worker.ErrRefused) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	which := &d.broken
+	if errors.As(err, new(*redisqueue.NotReplicatedError)) {
+		which = &d.unconfirmed
+	}
+	if *which == nil {
+		*which = make(map[string]bool)
+	}
+	(*which)[job.ID] = true
+}
+
+func (d *doubts) count() (unconfirmed, broken int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.unconfirmed), len(d.broken)
 }
 
 // flow waits until n more jobs are accepted.

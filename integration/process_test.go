@@ -36,6 +36,15 @@ type workerConfig struct {
 	Stored      bool   // statuses go to the ledger store; otherwise final states are announced into the history
 	Database    string // or to sqlstatus, in the Postgres at this URL
 	Sweep       time.Duration
+
+	WaitReplicas int // that must have what is enqueued; the rig's producer is told, too
+}
+
+// queue is the configuration of the queue, of workers and producers alike.
+func (cfg workerConfig) queue(log *slog.Logger) redisqueue.Config {
+	return redisqueue.Config{
+		Lease: cfg.Lease, Logger: log, WaitReplicas: cfg.WaitReplicas, WaitTimeout: 200 * time.Millisecond,
+	}
 }
 
 // endpoint is how to reach Redis.
@@ -104,7 +113,7 @@ func watchGate() <-chan struct{} {
 }
 
 func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, error) {
-	queue, err := redisqueue.New(client, redisqueue.Config{Lease: cfg.Lease, Logger: slog.Default()})
+	queue, err := redisqueue.New(client, cfg.queue(slog.Default()))
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func rigOn(t testing.TB, cfg workerConfig) *rig {
 	redis, err := cfg.Redis.connect()
 	require.NoError(t, err)
 	t.Cleanup(redis.Close)
-	queue, err := redisqueue.New(redis, redisqueue.Config{Lease: cfg.Lease, Logger: slog.New(slog.DiscardHandler)})
+	queue, err := redisqueue.New(redis, cfg.queue(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	backend := worker.Backend{Queue: queue, Logger: slog.New(slog.DiscardHandler)}
 	r := &rig{t: t, client: redis}

@@ -196,6 +196,12 @@ func (s *sentinels) thaw(master string) { s.servers[master].Resume() }
 func (s *sentinels) revive(master string) {
 	s.t.Helper()
 	s.servers[master].Restart()
+	s.follow(master)
+}
+
+// follow makes a server a replica of the master at once, which a sentinel would do some ten seconds after a failover.
+func (s *sentinels) follow(server string) {
+	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.master())
-	awaitReply(s.t, master, "OK", "REPLICAOF", host, port)
+	awaitReply(s.t, server, "OK", "REPLICAOF", host, port)
 }
