@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
 )
 
 // Producers wait for all replicas while workers run what they enqueue, and everything strikes. What was accepted is never
@@ -16,6 +19,7 @@ import (
 // more then, as does one whose claim or settlement a failover lost. With a store each job has one final state all the same.
 func TestDurableEnqueueWithWorkers(t *testing.T) {
 	t.Run("without a status store", func(t *testing.T) {
+		t.Parallel() // they mostly wait
 		d := newDurableRun(t, workerConfig{})
 		d.loseData() // whatever runs again is excused from the beginning
 		d.strike(size([]strike{strikeReset, strikeReplica, strikeTorn}, allStrikes))
@@ -23,8 +27,9 @@ func TestDurableEnqueueWithWorkers(t *testing.T) {
 		d.judge()
 	})
 	t.Run("with a status store", func(t *testing.T) {
+		t.Parallel()
 		d := newDurableRun(t, workerConfig{Database: ownDatabase(t), Sweep: -1})
-		d.strike(size([]strike{strikeReset, strikeTorn}, allStrikes))
+		d.strike(size([]strike{strikeReset, strikePlanned}, allStrikes))
 		d.awaitEnded()
 		d.judge()
 	})
@@ -35,6 +40,7 @@ type durableRun struct {
 	*rig
 	sentinels *sentinels
 	producers []*stream
+	slowly    *stream // nil in the quick size
 	struck    []string
 }
 
@@ -61,16 +67,20 @@ var (
 func newDurableRun(t *testing.T, cfg workerConfig) *durableRun {
 	t.Helper()
 	const workers, producers = 3, 6
+	const ahead = 3 * time.Second // so that much of what is accepted before a strike runs after it
 	s := startSentinels(t)
 	cfg.Redis, cfg.Concurrency, cfg.Lease, cfg.WaitReplicas = s.endpoint(), 10, failoverLease, replicas
 	d := &durableRun{rig: rigOn(t, cfg), sentinels: s}
 	for range workers {
 		d.fleet.start()
 	}
-	for i := range producers {
-		d.producers = append(d.producers, d.quick(fmt.Sprint("job-", i)))
+	for i := range producers / 2 {
+		d.producers = append(d.producers, d.quick(fmt.Sprint("now-", i)),
+			d.quick(fmt.Sprint("later-", i), worker.After(ahead)))
 	}
-	d.producers = append(d.producers, d.slow("job"))
+	if size(false, true) {
+		d.slowly = d.slow("job")
+	}
 	return d
 }
 
@@ -79,23 +89,35 @@ func (d *durableRun) strike(faults []strike) {
 	d.t.Helper()
 	for _, fault := range faults {
 		d.sentinels.awaitWhole()
-		d.flow(20)
+		d.flow()
 		fault.run(d)
 		d.struck = append(d.struck, fault.what)
 	}
-	d.sentinels.awaitWhole()
-	d.flow(20)
+	d.flow()
 	for _, p := range d.producers {
 		p.stop()
 	}
+	if d.slowly != nil {
+		d.slowly.stop()
+	}
 }
 
-// flow waits until all quick producers have had n more jobs accepted.
-func (d *durableRun) flow(n int64) {
+// flow waits until every producer goes on: that it has had some more jobs accepted.
+func (d *durableRun) flow() {
 	d.t.Helper()
-	for _, p := range d.producers[:len(d.producers)-1] {
-		p.flow(n)
+	const more = 20
+	enough := make([]int64, len(d.producers))
+	for i, p := range d.producers {
+		enough[i] = p.accepted.Load() + more
 	}
+	d.await("jobs to be accepted", func() bool {
+		for i, p := range d.producers {
+			if p.accepted.Load() < enough[i] {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // judge checks the run, and reports it.
