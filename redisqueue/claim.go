@@ -191,16 +191,27 @@ func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*wor
 	return jobs, explain(doing, c.name, err)
 }
 
-// noteNext keeps when the next scheduled job is due, by the local clock: not earlier than by Redis's.
+// maxEarly is how long a worker waits at least in the end for a job that is never due when it ought to be: so briefly that
+// it starts within 50 ms once Redis's clock goes on.
+const maxEarly = 32 * time.Millisecond
+
+// noteNext keeps when the next scheduled job is due, by the local clock: not earlier than by Redis's. Is it not due by
+// then, Redis's clock is slower or stands still, and "in a millisecond" may be its answer for ever: each time the worker
+// waits at least twice as long as before.
 func (c *consumer) noteNext(answer *claimAnswer) {
-	var next time.Time
-	if answer.next >= 0 {
-		ms := min(max(answer.next-answer.now, 0), time.Hour.Milliseconds())
-		next = time.Now().Add(time.Duration(ms) * time.Millisecond)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.next = next
+	switch {
+	case answer.next != c.due || answer.next <= answer.now:
+		c.early = 0
+	case !time.Now().Before(c.next):
+		c.early = min(max(2*c.early, time.Millisecond), maxEarly)
+	}
+	c.due, c.next = answer.next, time.Time{}
+	if answer.next >= 0 {
+		ms := min(max(answer.next-answer.now, 0), time.Hour.Milliseconds())
+		c.next = time.Now().Add(max(time.Duration(ms)*time.Millisecond, c.early))
+	}
 }
 
 // claimAnswer is the claim script's reply, as its header describes it.

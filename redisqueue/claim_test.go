@@ -79,6 +79,35 @@ func TestDueJobsAreClaimedInOrderAndNeverEarly(t *testing.T) {
 	})
 }
 
+// While Redis's clock stands still a job that is due in a moment stays so. An idle worker looks ever less often then, and
+// soon enough for the promise to hold once the clock goes on.
+func TestAClockThatStandsStillIsNotPolled(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		s, w := wired(s)
+		q := s.queue(redisqueue.Config{})
+		c := open(t, q, 0)
+		enqueue(t, q, newJob(t, worker.After(3*time.Millisecond)))
+		s.mini.SetTime(time.Now())
+		before := w.scripts.Load()
+		jobs, err := c.Claim(context.Background(), worker.ClaimOptions{Limit: 1, Wait: time.Minute})
+		require.NoError(t, err)
+		require.Empty(t, jobs)
+		require.Less(t, w.scripts.Load()-before, int64(60*35), "looks and heartbeats in a minute")
+
+		s.mini.SetTime(time.Time{})
+		start := time.Now()
+		claimN(t, c, 1)
+		require.LessOrEqual(t, time.Since(start), 50*time.Millisecond)
+
+		before = w.scripts.Load()
+		enqueue(t, q, newJob(t, worker.After(3*time.Millisecond)))
+		start = time.Now()
+		claimN(t, c, 1)
+		require.Equal(t, 3*time.Millisecond, time.Since(start), "another job is not to blame")
+		require.LessOrEqual(t, w.scripts.Load()-before, int64(4))
+	})
+}
+
 // More jobs may fall due at once than one call promotes.
 func TestManyDueJobsAreAllPromoted(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {

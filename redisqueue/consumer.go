@@ -52,6 +52,8 @@ type consumer struct {
 	mu       sync.Mutex
 	over     bool               // lost or closed
 	next     time.Time          // when there may be something to claim again, as far as is known; zero: not known
+	due      int64              // of the scheduled job that next is about, by Redis's clock
+	early    time.Duration      // how long to wait for it at least, as it was not due when it ought to be
 	free     bool               // a suspect may be claimed again since the last claim began
 	endWait  context.CancelFunc // of the wait under way
 	closing  sync.Once
