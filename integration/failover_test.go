@@ -192,8 +192,10 @@ func (r *rig) tail(jobs *stream, queue string) {
 // mark writes a key beside those of a queue, and marked reports whether it is still there.
 func (r *rig) mark(queue string) {
 	r.t.Helper()
-	set := r.client.B().Set().Key("mark" + prefix(queue)).Value("1").Build()
-	require.NoError(r.t, r.client.Do(context.Background(), set).Error())
+	r.await("a mark", func() bool { // a connection that a fault broke may be noticed only now
+		set := r.client.B().Set().Key("mark" + prefix(queue)).Value("1").Build()
+		return r.client.Do(context.Background(), set).Error() == nil
+	})
 }
 
 func (r *rig) marked(queue string) bool {
