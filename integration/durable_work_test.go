@@ -124,10 +124,26 @@ func (d *durableRun) flow() {
 func (d *durableRun) judge() {
 	d.t.Helper()
 	d.verify()
-	d.report("Sentinel, replicas waited for: " + strings.Join(d.struck, ", "))
+	d.report("Sentinel, replicas waited for: " + d.faults())
 	unconfirmed, broken := d.doubts()
 	d.t.Logf("of %d jobs it was unknown at first whether they were accepted: %d times as replicas had not confirmed them, "+
 		"%d times for other reasons; %d starts", len(d.checker.accepted), unconfirmed, broken, d.starts())
+}
+
+// faults says how often what has struck.
+func (d *durableRun) faults() string {
+	count := make(map[string]int)
+	var texts []string
+	for _, what := range d.struck {
+		count[what]++
+	}
+	for _, fault := range allStrikes {
+		if n := count[fault.what]; n > 0 {
+			texts = append(texts, fmt.Sprintf("%d × %s", n, fault.what))
+			delete(count, fault.what)
+		}
+	}
+	return strings.Join(texts, ", ")
 }
 
 // doubts counts the jobs that producers were told are unknown.

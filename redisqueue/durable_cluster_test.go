@@ -13,6 +13,7 @@ import (
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/redistest"
+	"github.com/real-staging-ai/go-worker/redisqueue"
 )
 
 // clusterNode returns a server that may become a part of a cluster.
@@ -100,8 +101,13 @@ func TestDurableEnqueueOnACluster(t *testing.T) {
 	replicas[0].real.Resume()
 	enqueue(t, q, jobs[1])
 
-	move(masters[0], masters[1], func() {
-		require.ErrorIs(t, q.Enqueue(context.Background(), jobs[2]), worker.ErrRefused)
+	move(masters[0], masters[1], func() { // nothing is left at the old master, and much is at neither
+		err := q.Enqueue(context.Background(), jobs[2])
+		require.ErrorIs(t, err, worker.ErrRefused)
+		require.ErrorContains(t, err, "ASK")
+		err = s.queue(redisqueue.Config{}).Enqueue(context.Background(), jobs[2])
+		require.ErrorIs(t, err, worker.ErrRefused)
+		require.ErrorContains(t, err, "TRYAGAIN", "an ordinary call follows ASK in vain")
 	})
 	replicas[1].real.Pause()
 	defer replicas[1].real.Resume()
