@@ -1,5 +1,5 @@
 # What CI runs, by name. `make` alone does what a change needs before it is committed.
-.PHONY: all test race lint build fuzz mutants soak bench examples tidy
+.PHONY: all test race lint build fuzz mutants soak bench bench-full bench-parts examples tidy
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODULES  := . ./examples ./integration ./benchmarks
@@ -38,11 +38,17 @@ mutants: ## breaks the library on purpose: each time a test must notice
 soak: ## the fault tests at full size, and the table of docs/reliability.md; what it runs is said in the script
 	bash .ci/soak
 
-bench: ## figures of docs/performance.md; nothing else should run meanwhile
-	cd benchmarks && GOWORK=off go test -run '^$$' -bench '^BenchmarkDrain' -benchtime 200000x .
-	cd benchmarks && GOWORK=off go test -run '^$$' -bench 'Backlog|Idle|Memory' -benchtime 1x -timeout 30m .
-	cd benchmarks && GOWORK=off go test -run '^$$' -bench Pickup -benchtime 2000x .
-	cd benchmarks && GOWORK=off go test -run '^$$' -bench SQL -benchtime 100000x .
+bench: ## this library beside its peers, the main scenarios; nothing else should run meanwhile
+	cd benchmarks && GOWORK=off go run . -out results.json -format none
+	cd benchmarks && GOWORK=off go run . -report results.json
+
+bench-full: ## all scenarios and systems, into benchmarks/RESULTS.md and its figure
+	cd benchmarks && GOWORK=off go run . -full -out results.json -format none
+	cd benchmarks && GOWORK=off go run . -report results.json > RESULTS.md
+	cd benchmarks && GOWORK=off go run ./plot results.json > throughput.svg
+
+bench-parts: ## what has no peer: statuses saved in SQL, viewers, telling them
+	cd benchmarks && GOWORK=off go test -run '^$$' -bench SQLSave -benchtime 100000x .
 	cd integration && go test -run '^$$' -bench SSEViewers -benchtime 200x .
 	go test -run '^$$' -bench Notify ./redisnotify
 

@@ -83,28 +83,28 @@ func leading(text string) float64 {
 	return f
 }
 
-// watch counts for d, by name, the commands that clients send, exactly: MONITOR tells them from those of scripts. It
-// costs the server too much for anything but an idle one.
-func watch(ctx context.Context, addr string, d time.Duration) (map[string]int, error) {
+// watch counts until ctx ends, by name, the commands that clients send, exactly: MONITOR tells them from those of
+// scripts. It costs the server too much for anything but an idle one. It calls watching when it is about to count.
+func watch(ctx context.Context, addr string, watching func()) (map[string]int, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to watch redis: %w", err)
 	}
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
 	if _, err := conn.Write([]byte("MONITOR\r\n")); err != nil {
-		return nil, fmt.Errorf("watch redis: %w", err)
-	}
-	if err := conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return nil, fmt.Errorf("watch redis: %w", err)
 	}
 	seen := make(map[string]int)
 	for lines := bufio.NewReader(conn); ; {
 		line, err := lines.ReadString('\n')
-		if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		switch {
+		case err != nil && ctx.Err() != nil:
 			return seen, nil
-		}
-		if err != nil {
+		case err != nil:
 			return nil, fmt.Errorf("watch redis: %w", err)
+		case line == "+OK\r\n":
+			watching()
 		}
 		if name := sentCommand(line); name != "" {
 			seen[name]++

@@ -295,7 +295,9 @@ func (r *rig) idle(ctx context.Context, d time.Duration) (sent int, err error) {
 		time.Sleep(d)
 		return 0, nil
 	}
-	seen, err := watch(ctx, r.at.Redis, d)
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	seen, err := watch(ctx, r.at.Redis, func() {})
 	for _, n := range seen {
 		sent += n
 	}
