@@ -39,8 +39,7 @@ soak: ## the fault tests at full size, and the table of docs/reliability.md; wha
 	bash .ci/soak
 
 bench: ## this library beside its peers, the main scenarios; nothing else should run meanwhile
-	cd benchmarks && GOWORK=off go run . -out results.json -format none
-	cd benchmarks && GOWORK=off go run . -report results.json
+	cd benchmarks && GOWORK=off go run .
 
 bench-full: ## all scenarios and systems, into benchmarks/RESULTS.md and its figure
 	cd benchmarks && GOWORK=off go run . -full -out results.json -format none

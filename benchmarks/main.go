@@ -12,12 +12,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -34,53 +36,75 @@ func main() {
 	}
 }
 
+// options are what the arguments say.
+type options struct {
+	plan
+	match  string // of plan.match
+	format string
+	out    string // a file for the raw numbers
+	report string // a file to report on, instead of measuring
+	here   string // a spec: one measurement in this process
+}
+
+func parse(args []string) (o options, err error) {
+	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
+	flags.IntVar(&o.rounds, "rounds", 3, "how many `times` to measure each")
+	flags.BoolVar(&o.full, "full", false, "all scenarios and systems, not only the main ones")
+	flags.StringVar(&o.match, "run", "", "only what matches this `regexp` of scenario/system")
+	flags.Float64Var(&o.scale, "scale", 1, "multiply the numbers of jobs by this `factor`")
+	flags.StringVar(&o.format, "format", "markdown", "of the output: markdown, json or none")
+	flags.StringVar(&o.out, "out", "", "write the raw numbers to this `file`, too")
+	flags.StringVar(&o.report, "report", "", "measure nothing, write the report of this `file`")
+	flags.StringVar(&o.here, "measure", "", "do the one measurement of this `spec`: what the program starts itself with")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if !slices.Contains([]string{"markdown", "json", "none"}, o.format) {
+		return o, fmt.Errorf("-format is %q: it must be markdown, json or none", o.format)
+	}
+	if o.match != "" {
+		if o.plan.match, err = regexp.Compile(o.match); err != nil {
+			return o, fmt.Errorf("read -run: %w", err)
+		}
+	}
+	return o, nil
+}
+
 // command does what the arguments ask for.
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
-	flags := flag.NewFlagSet("benchmarks", flag.ExitOnError)
-	rounds := flags.Int("rounds", 3, "how many `times` to measure each")
-	full := flags.Bool("full", false, "all scenarios and systems, not only the main ones")
-	match := flags.String("run", "", "only what matches this `regexp` of scenario/system")
-	scale := flags.Float64("scale", 1, "multiply the numbers of jobs by this `factor`")
-	format := flags.String("format", "markdown", "of the output: markdown, json or none")
-	file := flags.String("out", "", "write the raw numbers to this `file`, too")
-	report := flags.String("report", "", "measure nothing, write the report of this `file`")
-	here := flags.String("measure", "", "do one measurement in this process (what the program starts itself with)")
-	if err := flags.Parse(args); err != nil {
+	o, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	if *here != "" {
-		return measureHere(ctx, *here, out)
-	}
-	if *report != "" {
-		set, err := results.Load(*report)
+	switch {
+	case o.here != "":
+		return measureHere(ctx, o.here, out)
+	case o.report != "":
+		set, err := results.Load(o.report)
 		if err != nil {
 			return err
 		}
 		return writeReport(out, set)
 	}
-	p := plan{rounds: *rounds, full: *full, scale: *scale, say: progress}
-	if *match != "" {
-		var err error
-		if p.match, err = regexp.Compile(*match); err != nil {
-			return fmt.Errorf("read -run: %w", err)
-		}
-	}
-	return p.report(ctx, strings.Join(append([]string{"go run ."}, args...), " "), *format, *file, out)
+	o.say = progress
+	return o.measure(ctx, strings.Join(append([]string{"go run ."}, args...), " "), out)
 }
 
-// report measures and writes what was found, also when a measurement fails: then the rest is missing.
-func (p *plan) report(ctx context.Context, asked, format, file string, out io.Writer) error {
+// measure measures and writes what was found. The raw numbers are written also when a measurement fails; then the rest
+// is missing.
+func (o *options) measure(ctx context.Context, asked string, out io.Writer) error {
 	set := &results.Set{Machine: thisMachine(), Command: asked}
-	err := p.run(ctx, set)
-	if file != "" {
-		if err := set.Save(file); err != nil {
-			return err
-		}
+	err := o.run(ctx, set)
+	if o.out != "" {
+		err = errors.Join(err, set.Save(o.out))
 	}
 	if err != nil {
 		return err
 	}
-	switch format {
+	switch o.format {
 	case "markdown":
 		return writeReport(out, set)
 	case "json":

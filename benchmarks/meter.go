@@ -102,6 +102,20 @@ func (m *meter) perWaiting(out map[string]float64, from, to reading, n int) {
 	}
 }
 
+// perSecond puts into out what idle workers used in each second between two readings; sent are the commands that they sent
+// to Redis in all.
+func (m *meter) perSecond(out map[string]float64, from, to reading, sent int) {
+	seconds := to.at.Sub(from.at).Seconds()
+	out[results.IdleCPUMillis] = micros(to.cpu-from.cpu) / 1e3 / seconds
+	if m.redis != nil {
+		out[results.IdleCommands] = float64(sent) / seconds
+	}
+	if m.postgres != nil {
+		out[results.IdleTransactions] = (to.postgres.transactions - from.postgres.transactions) / seconds
+		out[results.IdlePostgresMillis] = micros(to.postgres.cpu-from.postgres.cpu) / 1e3 / seconds
+	}
+}
+
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 // resetPeak makes the kernel forget the greatest size that this process had. Where there is no /proc nothing happens.

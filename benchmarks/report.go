@@ -195,7 +195,7 @@ func (p *page) pickup(name string) {
 func (p *page) idle(name string) {
 	p.printf("What workers with 100 slots and nothing to do cost per second:\n\n")
 	p.metricsTable(name, []string{"Redis commands sent", "Postgres transactions", "their own CPU ms", "Postgres CPU ms"},
-		[]string{results.IdleCommands, results.IdleTransactions, results.IdleCPUMillis, results.IdlePostgresMilli})
+		[]string{results.IdleCommands, results.IdleTransactions, results.IdleCPUMillis, results.IdlePostgresMillis})
 }
 
 // costs writes what a job used in each scenario.

@@ -82,8 +82,8 @@ var kinds = []kind{
 		open: asynqWith(10 * time.Millisecond),
 	},
 	{
-		name: "river", on: onPostgres, bulk: 1000,
-		note: "v0.51.2 on pgx, MaxWorkers = concurrency, FetchCooldown 1 ms, InsertManyFast with 1,000 a call, 20 connections",
+		name: "river", on: onPostgres, bulk: 5_000,
+		note: "v0.51.2 on pgx, MaxWorkers = concurrency, FetchCooldown 1 ms, InsertManyFast with 5,000 a call, 20 connections",
 		open: openRiver,
 	},
 	{

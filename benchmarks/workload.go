@@ -156,8 +156,7 @@ func backlogged(concurrency, waiting int) workload {
 		if err := r.fill(ctx, waiting); err != nil {
 			return err
 		}
-		f := newFeeder(r, waiting)
-		left := newCountdown(r.jobs)
+		f, left := newFeeder(r, waiting), newCountdown(r.jobs)
 		from, err := r.meter.begin(ctx)
 		if err != nil {
 			return err
@@ -276,15 +275,7 @@ func idling(concurrency int) workload {
 		if err != nil {
 			return err
 		}
-		seconds := to.at.Sub(from.at).Seconds()
-		r.out[results.IdleCPUMillis] = micros(to.cpu-from.cpu) / 1e3 / seconds
-		if r.meter.redis != nil {
-			r.out[results.IdleCommands] = float64(sent) / seconds
-		}
-		if r.meter.postgres != nil {
-			r.out[results.IdleTransactions] = (to.postgres.transactions - from.postgres.transactions) / seconds
-			r.out[results.IdlePostgresMilli] = micros(to.postgres.cpu-from.postgres.cpu) / 1e3 / seconds
-		}
+		r.meter.perSecond(r.out, from, to, sent)
 		return r.stop(ctx)
 	}
 }

@@ -14,21 +14,21 @@ import (
 const (
 	JobsPerSecond = "jobs_per_second"
 	// CPUMicros is the user and system time of the measured process per job; so that of the servers, in the next two.
-	CPUMicros         = "cpu_us_per_job"
-	RedisMicros       = "redis_us_per_job"
-	PostgresMicros    = "postgres_us_per_job"
-	Allocs            = "allocs_per_job"
-	AllocBytes        = "alloc_bytes_per_job"
-	Commands          = "redis_commands_per_job" // sent by clients
-	PeakRSS           = "peak_rss_bytes"         // of the measured process, in the timed part
-	RedisBytes        = "redis_bytes_per_waiting_job"
-	PostgresBytes     = "postgres_bytes_per_waiting_job"
-	PickupP50         = "pickup_p50_ms"
-	PickupP99         = "pickup_p99_ms"
-	IdleCommands      = "idle_redis_commands_per_second"
-	IdleTransactions  = "idle_postgres_transactions_per_second"
-	IdleCPUMillis     = "idle_cpu_ms_per_second"
-	IdlePostgresMilli = "idle_postgres_cpu_ms_per_second"
+	CPUMicros          = "cpu_us_per_job"
+	RedisMicros        = "redis_us_per_job"
+	PostgresMicros     = "postgres_us_per_job"
+	Allocs             = "allocs_per_job"
+	AllocBytes         = "alloc_bytes_per_job"
+	Commands           = "redis_commands_per_job" // sent by clients
+	PeakRSS            = "peak_rss_bytes"         // of the measured process, in the timed part
+	RedisBytes         = "redis_bytes_per_waiting_job"
+	PostgresBytes      = "postgres_bytes_per_waiting_job"
+	PickupP50          = "pickup_p50_ms"
+	PickupP99          = "pickup_p99_ms"
+	IdleCommands       = "idle_redis_commands_per_second"
+	IdleTransactions   = "idle_postgres_transactions_per_second"
+	IdleCPUMillis      = "idle_cpu_ms_per_second"
+	IdlePostgresMillis = "idle_postgres_cpu_ms_per_second"
 )
 
 // Machine is where and with what was measured.
