@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -108,7 +109,9 @@ func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Jo
 	if err != nil {
 		return nil, fmt.Errorf("enqueue: %w", err)
 	}
-	err = c.EnqueueMany(ctx, job)
+	if err = c.EnqueueMany(ctx, job); err == nil {
+		return job, nil
+	}
 	if failed := (*EnqueueError)(nil); errors.As(err, &failed) && failed.Failed[job.ID] != nil {
 		err = fmt.Errorf("enqueue job %q: %w", job.ID, failed.Failed[job.ID])
 	}
@@ -143,12 +146,17 @@ func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(
 }
 
 func complete(jobs []*Job) error {
-	seen := make(map[string]bool, len(jobs))
 	for i, job := range jobs {
 		if job == nil {
 			return fmt.Errorf("job %d is nil", i)
 		}
 		job.complete()
+	}
+	if len(jobs) < 2 {
+		return nil
+	}
+	seen := make(map[string]bool, len(jobs))
+	for _, job := range jobs {
 		if seen[job.ID] {
 			return fmt.Errorf("job %q is in the call twice", job.ID)
 		}
@@ -169,44 +177,52 @@ func (c *Client) check(jobs []*Job) error {
 
 // enqueue saves, announces and pushes.
 func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
-	failed := make(map[string]error)
-	push, repeated, err := c.saveWaiting(ctx, jobs, failed)
+	push, repeated, failed, err := c.saveWaiting(ctx, jobs)
 	if err != nil {
 		return err
 	}
 	if len(push) > 0 {
-		err = c.queue.Enqueue(ctx, push...)
-	}
-	refused := (*EnqueueError)(nil)
-	switch {
-	case errors.As(err, &refused):
-		for id, why := range refused.Failed {
-			failed[id] = why
+		if err = c.queue.Enqueue(ctx, push...); err != nil {
+			failed, err = refusals(err, push, failed)
 		}
-	case errors.Is(err, ErrRefused):
-		for _, job := range push {
-			failed[job.ID] = err
-		}
-	case err != nil:
-		return fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
 	}
-	if len(failed) == 0 {
-		return nil
+	if err != nil || len(failed) == 0 {
+		return err
 	}
 	c.recordRefused(ctx, push, repeated, failed)
 	return &EnqueueError{Failed: failed}
 }
 
+// refusals adds to failed what the queue said of jobs that it did not take. An error says that this is not known.
+func refusals(err error, push []*Job, failed map[string]error) (map[string]error, error) {
+	if failed == nil {
+		failed = make(map[string]error)
+	}
+	refused := (*EnqueueError)(nil)
+	switch {
+	case errors.As(err, &refused):
+		maps.Copy(failed, refused.Failed)
+	case errors.Is(err, ErrRefused):
+		for _, job := range push {
+			failed[job.ID] = err
+		}
+	default:
+		return nil, fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
+	}
+	return failed, nil
+}
+
 // saveWaiting records and announces that the jobs wait, and returns those that the queue is to be asked about: all but
 // the finished. A row that is unfinished is no reason to skip the queue, which may have lost the job. Of these, repeated
-// are the ids whose row was there before, from an earlier enqueue or a transaction of the host's.
+// are the ids whose row was there before, from an earlier enqueue or a transaction of the host's. Failed says why others
+// are not to be pushed.
 func (c *Client) saveWaiting(
-	ctx context.Context, jobs []*Job, failed map[string]error,
-) (push []*Job, repeated []string, err error) {
+	ctx context.Context, jobs []*Job,
+) (push []*Job, repeated []string, failed map[string]error, err error) {
 	if c.store == nil && c.notes.notifier == nil {
-		return jobs, nil, nil
+		return jobs, nil, nil, nil
 	}
-	push = make([]*Job, 0, len(jobs))
+	push, failed = make([]*Job, 0, len(jobs)), make(map[string]error)
 	for part := range slices.Chunk(jobs, maxBatch) {
 		statuses := make([]Status, len(part))
 		for i, job := range part {
@@ -214,7 +230,7 @@ func (c *Client) saveWaiting(
 		}
 		saved, err := c.saveEach(ctx, statuses, failed)
 		if err != nil {
-			return nil, nil, fmt.Errorf("enqueue: save status: %w", err)
+			return nil, nil, nil, fmt.Errorf("enqueue: save status: %w", err)
 		}
 		for i, answer := range saved {
 			job := part[i]
@@ -236,7 +252,7 @@ func (c *Client) saveWaiting(
 			push = append(push, job)
 		}
 	}
-	return push, repeated, nil
+	return push, repeated, failed, nil
 }
 
 // saveEach saves statuses, all OK when there is no store. Those that the store refuses for their data are found by

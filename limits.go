@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -122,12 +121,24 @@ func checkName(field, value string, limit int) error {
 		return fmt.Errorf("%s is empty", field)
 	case len(value) > limit:
 		return limitError(field, len(value), limit)
+	case printable(value): // the ordinary case, decided in a fraction of the time
+		return nil
 	case !utf8.ValidString(value):
 		return fmt.Errorf("%s %q is not valid UTF-8", field, value)
 	case strings.ContainsFunc(value, unicode.IsControl):
 		return fmt.Errorf("%s %q contains a control character", field, value)
 	}
 	return nil
+}
+
+// printable reports whether value is of ASCII's printable characters only.
+func printable(value string) bool {
+	for i := range len(value) {
+		if value[i] < ' ' || value[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // CheckQueueName reports whether name is a queue name: 1 to 64 characters of A-Z, a-z, 0-9, and _ . : -
@@ -140,7 +151,7 @@ func CheckQueueName(name string) error {
 	}
 	for _, c := range []byte(name) {
 		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (c < '0' || c > '9') && !slices.Contains([]byte("_.:-"), c) {
+		if !letter && (c < '0' || c > '9') && strings.IndexByte("_.:-", c) < 0 {
 			return fmt.Errorf("queue %q contains %q: allowed are A-Z a-z 0-9 _ . : -", name, c)
 		}
 	}

@@ -128,15 +128,23 @@ func (t *telemetry) finishSend(ctx context.Context, span trace.Span, jobs []*Job
 		span.RecordError(err)
 		span.SetStatus(codes.Error, "enqueue failed")
 	}
-	var failed *EnqueueError
-	if partly := errors.As(err, &failed); t.sent.Enabled(ctx) && (err == nil || partly) {
-		for _, job := range jobs {
-			if !partly || failed.Failed[job.ID] == nil {
-				t.sent.Add(ctx, 1, t.set(job.Queue, job.Type, ""))
-			}
-		}
+	if t.sent.Enabled(ctx) {
+		t.countSent(ctx, jobs, err)
 	}
 	span.End()
+}
+
+// countSent counts the jobs that were enqueued: all, those that an *EnqueueError doesn't name, or none.
+func (t *telemetry) countSent(ctx context.Context, jobs []*Job, err error) {
+	failed := &EnqueueError{}
+	if err != nil && !errors.As(err, &failed) {
+		return
+	}
+	for _, job := range jobs {
+		if failed.Failed[job.ID] == nil {
+			t.sent.Add(ctx, 1, t.set(job.Queue, job.Type, ""))
+		}
+	}
 }
 
 // startProcess opens the consumer's span of one attempt: a new root, linked to what enqueued the job.

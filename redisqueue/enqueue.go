@@ -26,7 +26,8 @@ func (q *Queue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
 		}
 		e.add(ctx, job, len(jobs)-i)
 	}
-	for _, part := range e.parts {
+	e.send(ctx, &e.first)
+	for _, part := range e.others {
 		e.send(ctx, part)
 	}
 	if len(e.failed) > 0 {
@@ -39,8 +40,9 @@ func (q *Queue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
 type enqueuing struct {
 	queue   *Queue
 	failed  map[string]error
-	parts   []*enqueuePart          // in the order of their first jobs
-	byQueue map[string]*enqueuePart // the same, once there are several
+	first   enqueuePart             // of the first job's queue, mostly the only one
+	others  []*enqueuePart          // in the order of their first jobs
+	byQueue map[string]*enqueuePart // the same
 	broken  error                   // of the call that failed on the way to the server or was not confirmed: nothing is sent after it
 }
 
@@ -73,19 +75,20 @@ func (e *enqueuing) add(ctx context.Context, job *worker.Job, rest int) {
 
 // part returns the part of a queue.
 func (e *enqueuing) part(queue string) *enqueuePart {
-	if n := len(e.parts); n > 0 && e.parts[n-1].outbox.name == queue {
-		return e.parts[n-1]
+	if e.first.outbox == nil {
+		e.first.outbox = e.queue.outbox(queue)
 	}
-	if part := e.byQueue[queue]; part != nil {
-		return part
+	if e.first.outbox.name == queue {
+		return &e.first
 	}
-	part := &enqueuePart{outbox: e.queue.outbox(queue)}
-	e.parts = append(e.parts, part)
-	if len(e.parts) > 1 {
+	part := e.byQueue[queue]
+	if part == nil {
+		part = &enqueuePart{outbox: e.queue.outbox(queue)}
 		if e.byQueue == nil {
-			e.byQueue = map[string]*enqueuePart{e.parts[0].outbox.name: e.parts[0]}
+			e.byQueue = make(map[string]*enqueuePart)
 		}
 		e.byQueue[queue] = part
+		e.others = append(e.others, part)
 	}
 	return part
 }
@@ -111,18 +114,19 @@ func ceilMillis(d time.Duration) int64 {
 
 // send sends what a part has gathered, and takes in what became of it.
 func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
-	p, queue := part.parcel, part.outbox.name
-	part.parcel = nil
+	p := part.parcel
 	if p == nil {
 		return
 	}
+	part.parcel = nil
+	queue := part.outbox.name
 	if e.broken != nil {
 		e.failAll(p, fmt.Errorf("%w: not sent after: %s", worker.ErrRefused, e.broken.Error()))
 		return
 	}
 	done := part.outbox.send(ctx, p)
-	unsure := (*NotReplicatedError)(nil)
-	if done.err != nil && !errors.As(done.err, &unsure) {
+	unsure := done.err != nil && errors.As(done.err, new(*NotReplicatedError))
+	if done.err != nil && !unsure {
 		if !serverError(done.err) {
 			e.broken = done.err
 		}
@@ -135,9 +139,9 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 			e.set(id, err)
 		}
 	}
-	if unsure != nil {
-		e.broken = unsure
-		e.doubt(p, explain("enqueue on", queue, unsure))
+	if unsure {
+		e.broken = done.err
+		e.doubt(p, explain("enqueue on", queue, done.err))
 	}
 }
 

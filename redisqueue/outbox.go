@@ -11,10 +11,18 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
-// argsPerJob is how many arguments the enqueue script takes for each job: id, encoded job, and when it is due.
-const argsPerJob = 3
+const (
+	// argsPerJob is how many arguments the enqueue script takes for each job: id, encoded job, and when it is due.
+	argsPerJob = 3
+	// maxCalls is how many enqueue calls of a queue are under way at most, and worthACall how many jobs make another one
+	// worth its price before one of them has returned: so client and server work at the same time. By measurement,
+	// with 64 producers: one call at a time carries 137,000 jobs/s, two 169,000, four 186,000; without the second rule
+	// four are no better than one.
+	maxCalls   = 4
+	worthACall = 16
+)
 
-// outbox is where the enqueue calls of one queue meet: while one script call is under way the jobs of other callers
+// outbox is where the enqueue calls of one queue meet: while script calls are under way the jobs of other callers
 // gather, and the next call carries all of them, in the order in which they came. Who comes alone waits for nothing.
 type outbox struct {
 	queue *Queue
@@ -23,7 +31,8 @@ type outbox struct {
 
 	mu      sync.Mutex
 	waiting []*parcel
-	busy    bool // a call is under way, and who made it sees to the waiting ones
+	jobs    int // in the waiting parcels
+	calls   int // under way; who made them sees to the waiting ones
 }
 
 // parcel is what one caller sends in one call: at most maxElements jobs, and maxCallBytes unless one job has more.
@@ -79,51 +88,62 @@ func (o *outbox) send(ctx context.Context, p *parcel) outcome {
 func (o *outbox) enter(p *parcel) (waits bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.busy {
-		o.busy = true
+	if o.calls == 0 {
+		o.calls++
 		return false
 	}
 	p.done = make(chan struct{})
 	o.waiting = append(o.waiting, p)
+	o.jobs += p.jobs()
+	if o.calls < maxCalls && o.jobs >= worthACall {
+		o.calls++
+		go o.serve(o.takeLocked())
+	}
 	return true
 }
 
-// leave ends a caller's own call: what has gathered meanwhile is sent by a goroutine, which ends with the last of it.
+// leave ends a caller's own call: what has gathered meanwhile is sent by a goroutine.
 func (o *outbox) leave() {
-	batch := o.next()
-	if batch == nil {
-		return
+	if batch := o.next(); batch != nil {
+		go o.serve(batch)
 	}
-	go func() {
-		for ; batch != nil; batch = o.next() {
-			o.call(context.Background(), batch)
-			for _, p := range batch {
-				close(p.done)
-			}
-		}
-	}()
 }
 
-// next takes as many parcels as fit into a call. When none waits it returns nil, and nobody sees to the outbox any more.
+// serve makes calls until there is nothing more to send.
+func (o *outbox) serve(batch []*parcel) {
+	for ; batch != nil; batch = o.next() {
+		o.call(context.Background(), batch)
+		for _, p := range batch {
+			close(p.done)
+		}
+	}
+}
+
+// next follows a call that has returned. It takes what goes into the next one, or returns nil when that is left to
+// another call under way, or to who comes next.
 func (o *outbox) next() []*parcel {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.waiting) == 0 {
-		o.busy = false
+	if o.jobs == 0 || o.jobs < worthACall && o.calls > 1 {
+		o.calls--
 		return nil
 	}
+	return o.takeLocked()
+}
+
+// takeLocked takes as many of the waiting parcels as fit into a call.
+func (o *outbox) takeLocked() []*parcel {
 	n, jobs, bytes := 0, 0, 0
 	for _, p := range o.waiting {
-		jobs, bytes = jobs+p.jobs(), bytes+p.bytes
-		if n > 0 && (jobs > maxElements || bytes > maxCallBytes) {
+		if n > 0 && (jobs+p.jobs() > maxElements || bytes+p.bytes > maxCallBytes) {
 			break
 		}
-		n++
+		n, jobs, bytes = n+1, jobs+p.jobs(), bytes+p.bytes
 	}
 	batch := o.waiting[:n:n]
 	o.waiting = o.waiting[n:]
-	if len(o.waiting) == 0 {
-		o.waiting = nil
+	if o.jobs -= jobs; o.jobs == 0 {
+		o.waiting = nil // or what was sent would be kept
 	}
 	return batch
 }

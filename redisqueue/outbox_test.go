@@ -43,6 +43,9 @@ type gated struct {
 func gatedQueue(ctx context.Context, t *testing.T, s *server, first ...*worker.Job) *gated {
 	g := &gated{t: t, gate: &gate{Client: s.client, open: make(chan struct{})}}
 	cfg, _ := quiet()
+	for _, source := range redisqueue.Scripts() {
+		s.ok("SCRIPT", "LOAD", source) // or the first calls would be two
+	}
 	var err error
 	g.queue, err = redisqueue.New(g.gate, cfg)
 	require.NoError(t, err)
@@ -60,28 +63,50 @@ func (g *gated) enqueue(ctx context.Context, jobs ...*worker.Job) chan error {
 
 func TestConcurrentEnqueuesShareACallInTheirOrder(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
-		jobs := newJobs(t, 101)
+		jobs := newJobs(t, 16)
 		g := gatedQueue(t.Context(), t, s, jobs[0])
 		var results []chan error
 		for _, job := range jobs[1:] {
 			results = append(results, g.enqueue(t.Context(), job))
 		}
-		close(g.open)
-		for _, result := range append(results, g.held) {
-			require.NoError(t, receive(t, result))
-		}
-		require.EqualValues(t, 2, g.calls.Load()-g.wholeScripts())
+		require.Equal(t, 1, g.requireDone(results...), "and then one for all others")
 		require.Equal(t, ids(jobs), s.list("pending"))
 	})
 }
 
-// wholeScripts is how many calls were made again with the script's source: the first one, as the server didn't know it.
-func (g *gated) wholeScripts() int64 { return 1 }
+// requireDone opens the gate, requires that nothing fails, and returns how many calls were made after that.
+func (g *gated) requireDone(results ...chan error) int {
+	g.t.Helper()
+	before := g.calls.Load()
+	close(g.open)
+	for _, result := range append(results, g.held) {
+		require.NoError(g.t, receive(g.t, result))
+	}
+	return int(g.calls.Load() - before)
+}
+
+// When much has gathered another call goes, though none has returned: but not more than four.
+func TestManyEnqueuesKeepSeveralCallsUnderWay(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		var results []chan error
+		for i := range 100 {
+			results = append(results, g.enqueue(t.Context(), newJob(t)))
+			require.EqualValues(t, min(4, 1+(i+1)/16), g.calls.Load())
+		}
+		require.Equal(t, 1, g.requireDone(results...))
+		require.Len(t, s.list("pending"), 101)
+	})
+}
 
 func TestSharedCallsHaveLimits(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		g := gatedQueue(t.Context(), t, s, newJob(t))
 		var results []chan error
+		for range 3 {
+			results = append(results, g.enqueue(t.Context(), newJobs(t, 400)...))
+		}
+		require.EqualValues(t, 4, g.calls.Load(), "each is worth a call")
 		for range 3 {
 			results = append(results, g.enqueue(t.Context(), newJobs(t, 200)...)) // two of them fit
 		}
@@ -90,12 +115,8 @@ func TestSharedCallsHaveLimits(t *testing.T) {
 			job.Payload = []byte(`"` + strings.Repeat("x", 3<<20) + `"`) // one fits
 			results = append(results, g.enqueue(t.Context(), job))
 		}
-		close(g.open)
-		for _, result := range append(results, g.held) {
-			require.NoError(t, receive(t, result))
-		}
-		require.EqualValues(t, 1+1+1+1, g.calls.Load()-g.wholeScripts(), "1, 400, 200 and a large one, a large one")
-		require.Len(t, s.list("pending"), 1+600+2)
+		require.Equal(t, 3, g.requireDone(results...), "400 jobs, 200 and a large one, a large one")
+		require.Len(t, s.list("pending"), 1+1200+600+2)
 	})
 }
 
