@@ -380,3 +380,23 @@ func TestClaimIsRefusedWithoutALease(t *testing.T) {
 		}
 	})
 }
+
+// The digits of tokens are written in two parts: they are right also where the first part changes.
+func TestTokensAreWrittenAsTheyAreHandedOut(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		ahead := time.Now().Add(time.Hour).UnixMilli() * 250 / 1_000_000 * 1_000_000
+		s.ok("SET", key("token"), strconv.FormatInt(ahead-11, 10))
+		q := s.queue(redisqueue.Config{})
+		c := open(t, q, 0)
+		enqueue(t, q, newJobs(t, 20)...)
+		jobs := claimN(t, c, 20)
+		require.Equal(t, ahead-10, jobs[0].Token)
+		for _, held := range s.inflight() {
+			for _, job := range jobs {
+				require.Equal(t, strconv.FormatInt(job.Token, 10), held[job.ID])
+			}
+		}
+		settle(t, c, worker.ActionComplete, jobs...)
+		require.Empty(t, s.hash("jobs"), "or the tokens would not match")
+	})
+}

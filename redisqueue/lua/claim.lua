@@ -107,6 +107,18 @@ local function take(id, body, checkpoint)
   return true
 end
 
+-- write returns a token in decimal. To format so large a number takes longer than all else that a job costs here but the
+-- look-ups, so that all digits but the last six are formatted once.
+local base = first - first % 1000000
+local head = string.format('%.0f', base / 1000000)
+local function write(token)
+  local rest = token - base
+  if base == 0 or rest >= 1000000 then
+    return string.format('%.0f', token)
+  end
+  return head .. string.format('%06d', rest)
+end
+
 -- hold makes the worker the holder of what was taken from the place from on; it comes before that leaves the list.
 local function hold(from)
   if from > #ids then
@@ -116,7 +128,7 @@ local function hold(from)
   local entries = {}
   for i = from, #ids do
     entries[#entries + 1] = ids[i]
-    entries[#entries + 1] = string.format('%.0f', first + i - 1)
+    entries[#entries + 1] = write(first + i - 1)
   end
   redis.call('HSET', inflight, unpack(entries))
 end
