@@ -45,6 +45,8 @@ type attempt struct {
 	message  string
 	sequence int
 	queued   bool // a progress item is in the save lane, or a timer will put one there
+	onItsWay bool // a progress item is in the save lane
+	ended    bool // its outcome is to be saved
 	unsent   bool // there is progress that no item has taken yet
 	lastSave time.Time
 	timer    *time.Timer
@@ -184,12 +186,15 @@ func (a *attempt) planProgressLocked() (send bool) {
 
 // sendProgress saves the newest progress; without a store it is announced at once.
 func (a *attempt) sendProgress() {
-	if a.pool.store != nil {
-		a.pool.saves.add(saveItem{a, saveProgress})
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.pool.store != nil {
+		a.onItsWay = !a.over
+		if a.onItsWay {
+			a.pool.saves.add(saveItem{a, saveProgress})
+		}
+		return
+	}
 	if st, ok := a.takeProgressLocked(); ok {
 		a.pool.notes.announce(st)
 	}
@@ -213,14 +218,31 @@ func (a *attempt) takeProgressLocked() (Status, bool) {
 	return a.statusLocked(StateRunning, phaseRunning), true
 }
 
-// progressSaved says that the attempt's item has left the lane, and sends what was reported meanwhile.
+// progressSaved says that the attempt's item has left the lane, and sends what waited for that: the outcome, or what was
+// reported meanwhile.
 func (a *attempt) progressSaved() {
 	a.mu.Lock()
-	a.queued = false
+	a.queued, a.onItsWay = false, false
+	ended := a.ended
 	send := a.planProgressLocked()
 	a.mu.Unlock()
-	if send {
+	switch {
+	case ended:
+		a.pool.saves.add(saveItem{a, saveOutcome})
+	case send:
 		a.sendProgress()
+	}
+}
+
+// saveOutcome sends the outcome to the store, behind progress that is on its way there: an attempt has one item in the
+// lane at most, as the lane doesn't keep their order.
+func (a *attempt) saveOutcome() {
+	a.mu.Lock()
+	a.ended = true
+	behind := a.onItsWay
+	a.mu.Unlock()
+	if !behind {
+		a.pool.saves.add(saveItem{a, saveOutcome})
 	}
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 )
@@ -8,22 +9,27 @@ import (
 // maxBatch is the most that one call to a queue or store carries.
 const maxBatch = 500
 
-// lane hands what is added to it to one function, in order and in batches that form by themselves: while one call is
-// under way the next items gather, so a lone item waits for nothing and a crowd shares a call. It has a goroutine only
-// while there is something to do.
+// lane hands what is added to it to one function, in batches that form by themselves: while a call is under way the next
+// items gather, so a lone item waits for nothing and a crowd shares a call. A lane of width 1 keeps the order of its
+// items. In a wider one another call begins before one has returned when many items wait, so that both sides have work.
+// It has a goroutine only while there is something to do.
 type lane[T any] struct {
 	run   func(batch []T) // owns the batch until it returns
 	limit int             // how many items may wait; zero means any number
+	width int             // calls under way at most
 
 	mu      sync.Mutex
 	waiting []T
-	spare   []T // the last batch's memory
-	busy    bool
-	idle    sync.Cond // signaled when busy becomes false
+	spare   []T // an earlier batch's memory
+	calls   int
+	idle    sync.Cond // signaled when no call is under way any more
 }
 
-func newLane[T any](run func(batch []T), limit int) *lane[T] {
-	l := &lane[T]{run: run, limit: limit}
+// worthACall is how many items make another call worth its price while one is under way.
+const worthACall = 64
+
+func newLane[T any](run func(batch []T), width, limit int) *lane[T] {
+	l := &lane[T]{run: run, width: width, limit: limit}
 	l.idle.L = &l.mu
 	return l
 }
@@ -41,8 +47,8 @@ func (l *lane[T]) add(items ...T) (dropped []T) {
 		clear(l.waiting[kept:])
 		l.waiting = l.waiting[:kept]
 	}
-	if !l.busy && len(l.waiting) > 0 {
-		l.busy = true
+	if l.calls == 0 && len(l.waiting) > 0 || l.calls < l.width && len(l.waiting) >= worthACall {
+		l.calls++
 		go l.drain()
 	}
 	return dropped
@@ -70,33 +76,45 @@ func (l *lane[T]) take(match func(T) bool) []T {
 func (l *lane[T]) wait() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.busy {
+	for l.calls > 0 {
 		l.idle.Wait()
 	}
 }
 
 func (l *lane[T]) drain() {
+	var batch []T
 	for {
-		batch := l.next()
-		if batch == nil {
+		if batch = l.next(batch); batch == nil {
 			return
 		}
-		for part := range slices.Chunk(batch, maxBatch) {
-			l.run(part)
-		}
-		clear(batch) // its memory is used again, what it referred to is not kept
+		l.run(batch)
+		clear(batch)      // its memory is used again, what it referred to is not kept
+		runtime.Gosched() // who has been waiting for this call may add more, which then goes along
 	}
 }
 
-func (l *lane[T]) next() []T {
+// next takes what goes into the next call, and gives back the memory of the last one. It returns nil when nothing is left
+// to do, or when that is left to another call under way.
+func (l *lane[T]) next(last []T) []T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waiting) == 0 {
-		l.busy = false
-		l.idle.Broadcast()
+	if l.spare == nil {
+		l.spare = last[:0]
+	}
+	n := len(l.waiting)
+	if n == 0 || l.calls > 1 && n < worthACall {
+		if l.calls--; l.calls == 0 {
+			l.idle.Broadcast()
+		}
 		return nil
 	}
 	batch := l.waiting
-	l.waiting, l.spare = l.spare[:0], batch
+	if n > maxBatch {
+		batch = batch[:maxBatch:maxBatch]
+		l.waiting = append(l.spare, l.waiting[maxBatch:]...)
+	} else {
+		l.waiting = l.spare
+	}
+	l.spare = nil
 	return batch
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -15,7 +16,7 @@ func TestLaneGathersWhileACallIsUnderWay(t *testing.T) {
 		l := newLane(func(batch []int) {
 			batches = append(batches, slices.Clone(batch))
 			<-gate
-		}, 0)
+		}, 1, 0)
 		l.add(1)
 		synctest.Wait()
 		l.add(2, 3)
@@ -38,7 +39,7 @@ func TestLaneCutsBatchesAndDropsTheOldestOverItsLimit(t *testing.T) {
 			<-gate
 			sizes = append(sizes, len(batch))
 			got = append(got, batch...)
-		}, 1200)
+		}, 1, 1200)
 		assert.Empty(t, l.add(-1))
 		synctest.Wait()
 		dropped := 0
@@ -51,5 +52,40 @@ func TestLaneCutsBatchesAndDropsTheOldestOverItsLimit(t *testing.T) {
 		assert.Equal(t, []int{1, 500, 500, 149}, sizes)
 		assert.Equal(t, 151, got[1], "the oldest made room")
 		assert.Equal(t, 1299, got[len(got)-1])
+	})
+}
+
+func TestAWideLaneBeginsAnotherCallWhenManyItemsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		var mu sync.Mutex
+		var sizes []int
+		l := newLane(func(batch []int) {
+			mu.Lock()
+			sizes = append(sizes, len(batch))
+			mu.Unlock()
+			<-gate
+		}, 2, 0)
+		add := func(n int) []int {
+			for range n {
+				l.add(0)
+			}
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(sizes)
+		}
+		assert.Equal(t, []int{1}, add(1))
+		assert.Equal(t, []int{1}, add(worthACall-1), "few wait for the call to return")
+		assert.Equal(t, []int{1, worthACall}, add(1))
+		assert.Len(t, add(3*worthACall), 2, "never more than its width")
+		gate <- struct{}{}
+		assert.Equal(t, []int{1, worthACall, 3 * worthACall}, add(0))
+		add(3)
+		gate <- struct{}{}
+		assert.Len(t, add(0), 3, "few are left to the other call")
+		close(gate)
+		l.wait()
+		assert.Equal(t, []int{1, worthACall, 3 * worthACall, 3}, sizes)
 	})
 }

@@ -34,7 +34,7 @@ func newAnnouncer(n Notifier, stored bool, log *slog.Logger, tel *telemetry) *an
 		a.newest = make(map[string]int64)
 	}
 	a.resetter, _ = n.(Resetter)
-	a.lane = newLane(a.notify, maxWaitingNotes)
+	a.lane = newLane(a.notify, 1, maxWaitingNotes)
 	a.missed.reset = func(topics []string) {
 		for _, topic := range topics {
 			a.announce(resetOf(topic))

@@ -294,7 +294,7 @@ func (p *Pool) record(a *attempt, o *outcome) {
 	case p.store == nil || o.status.State == "":
 		a.session.settles.add(a)
 	default:
-		p.saves.add(saveItem{a, saveOutcome})
+		a.saveOutcome()
 	}
 }
 

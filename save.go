@@ -7,6 +7,7 @@ import (
 
 const (
 	storeTimeout = 5 * time.Second // of one call to the status store
+	saveWidth    = 2
 	maxSaveWait  = 5 * time.Second // a claimed job that isn't recorded as running by then goes back
 )
 

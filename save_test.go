@@ -185,16 +185,21 @@ func TestStatusesAreSavedInBatchesOfOnePerJob(t *testing.T) {
 			return nil
 		}, func(c *worker.Config) { c.Concurrency = 100 })
 		var mu sync.Mutex
-		most := 0
-		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+		most, calls, together := 0, 0, 0
+		saving := map[string]bool{}
+		note := func(statuses []worker.Status, begins int) {
 			mu.Lock()
 			defer mu.Unlock()
-			most = max(most, len(statuses))
-			seen := map[string]bool{}
+			most, calls = max(most, len(statuses)), calls+begins
+			together = max(together, calls)
 			for _, st := range statuses {
-				assert.False(t, seen[st.JobID], "one status per job in a call")
-				seen[st.JobID] = true
+				assert.Equal(t, begins < 0, saving[st.JobID], "one status per job in a call, and in all that are under way")
+				saving[st.JobID] = begins > 0
 			}
+		}
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			note(statuses, 1)
+			defer note(statuses, -1)
 			time.Sleep(time.Millisecond)
 			return nil
 		}
@@ -205,6 +210,7 @@ func TestStatusesAreSavedInBatchesOfOnePerJob(t *testing.T) {
 		r.after(time.Minute)
 		assert.Zero(t, r.queue.Count("default", worker.PlaceHeld)+r.queue.Count("default", worker.PlaceWaiting))
 		assert.Greater(t, most, 20)
+		assert.Equal(t, 2, together)
 		r.stop()
 	})
 }

@@ -62,7 +62,7 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 	if l, ok := consumer.(Leaser); ok {
 		s.lease = l.Lease()
 	}
-	s.settles = newLane(s.settle, 0)
+	s.settles = newLane(s.settle, 1, 0)
 	s.ctx, s.cancel = context.WithCancelCause(f.pool.jobsCtx)
 	s.claims, s.stopClaims = context.WithCancel(f.pool.claimCtx)
 	if !f.pool.addSession(s) {

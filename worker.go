@@ -78,7 +78,7 @@ func NewPool(cfg Config) (*Pool, error) {
 		cfg: cfg, client: client, store: cfg.StatusStore, notes: client.notes, log: client.log, tel: client.tel,
 		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency), done: make(chan struct{}),
 	}
-	p.saves = newLane(p.saveBatch, 0)
+	p.saves = newLane(p.saveBatch, saveWidth, 0)
 	p.hands.init(p.work)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Queues)) {
 		q := cfg.Queues[name]
