@@ -1,5 +1,5 @@
 # What CI runs, by name. `make` alone does what a change needs before it is committed.
-.PHONY: all test race lint build fuzz mutants soak bench bench-full bench-parts examples tidy
+.PHONY: all test race lint build fuzz mutants soak bench bench-full bench-parts ceilings examples tidy
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODULES  := . ./examples ./integration ./benchmarks
@@ -50,6 +50,10 @@ bench-parts: ## what has no peer: statuses saved in SQL, viewers, telling them
 	cd benchmarks && GOWORK=off go test -run '^$$' -bench SQLSave -benchtime 100000x .
 	cd integration && go test -run '^$$' -bench SSEViewers -benchtime 200x .
 	go test -run '^$$' -bench Notify ./redisnotify
+
+ceilings: ## allocations and Redis commands a job, which must not rise; and the tests of the measurements
+	cd benchmarks && GOWORK=off go test ./...
+	cd benchmarks && GOWORK=off go run . -ceilings
 
 examples: ## all of them, end to end
 	bash .ci/examples

@@ -105,7 +105,7 @@ func (b *Backend) problems() (problems []error) {
 // error says whether the job was refused or its fate is unknown; in both cases passing the returned job to EnqueueMany,
 // or calling again with its id, is safe. The job is nil only when none could be made.
 func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Job, error) {
-	job, err := NewJob(p, opts...)
+	job, err := newJob(p, opts)
 	if err != nil {
 		return nil, fmt.Errorf("enqueue: %w", err)
 	}

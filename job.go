@@ -81,8 +81,8 @@ type Job struct {
 	live   reporter        // the attempt that runs the job; nil on a bare job
 	result json.RawMessage // last SetResult
 
-	// validJSON is the payload that was found to be valid, so that the three who must know look once: NewJob, Client and
-	// the Queue, which encodes. What a caller has replaced since is looked at again.
+	// validJSON is the payload that was found to be valid while the job is in the library's hands, so that the three who
+	// must know look once: who makes the job, the Client, and the Queue, which encodes.
 	validJSON json.RawMessage
 }
 
@@ -141,6 +141,15 @@ func Timeout(d time.Duration) JobOption { return func(j *Job) { j.Timeout = d } 
 // pass the job to Client.EnqueueMany afterwards. ID, Queue, Topic and EnqueuedAt are set. The options of the payload
 // apply first, then opts. An error names the field and the limit it breaks.
 func NewJob(p Payload, opts ...JobOption) (*Job, error) {
+	job, err := newJob(p, opts)
+	if err != nil {
+		return nil, err
+	}
+	job.validJSON = nil // from here on it is the host's
+	return job, nil
+}
+
+func newJob(p Payload, opts []JobOption) (*Job, error) {
 	if isNil(p) {
 		return nil, errors.New("new job: payload is nil")
 	}

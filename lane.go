@@ -108,13 +108,9 @@ func (l *lane[T]) next(last []T) []T {
 		}
 		return nil
 	}
-	batch := l.waiting
-	if n > maxBatch {
-		batch = batch[:maxBatch:maxBatch]
-		l.waiting = append(l.spare, l.waiting[maxBatch:]...)
-	} else {
-		l.waiting = l.spare
-	}
-	l.spare = nil
+	batch := l.waiting[:min(n, maxBatch)]
+	rest := l.waiting[len(batch):]
+	l.waiting, l.spare = append(l.spare, rest...), nil
+	clear(rest)
 	return batch
 }

@@ -92,7 +92,10 @@ func (p *Pool) process(a *attempt) bool {
 	if !p.begin(a) {
 		return true
 	}
-	err := p.perform(a)
+	err := context.Cause(a.ctx) // stopped, canceled or lost meanwhile
+	if err == nil {
+		err = p.perform(a)
+	}
 	if !a.owner.CompareAndSwap(ownedByHandler, returned) {
 		p.zombieEnded()
 		return false
@@ -164,10 +167,6 @@ func (p *Pool) begin(a *attempt) bool {
 		p.notes.announce(a.status(StateRunning, phaseRunning))
 	}
 	a.open(p.timeout(a))
-	if a.ctx.Err() != nil { // stopped, canceled or lost meanwhile
-		p.conclude(a, context.Cause(a.ctx))
-		return false
-	}
 	return true
 }
 

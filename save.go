@@ -7,7 +7,7 @@ import (
 
 const (
 	storeTimeout = 5 * time.Second // of one call to the status store
-	saveWidth    = 2
+	saveWidth    = 2               // calls under way at most
 	maxSaveWait  = 5 * time.Second // a claimed job that isn't recorded as running by then goes back
 )
 
@@ -128,29 +128,36 @@ func (p *Pool) storeUp() {
 	}
 }
 
-// saved sends each attempt on by the store's answer.
+// saved announces what was stored, and then sends each attempt on by the store's answer: what it says next may go with
+// another call, and is to be told later.
 func (p *Pool) saved(items []saveItem, statuses []Status, saved []Saved) {
-	settle := make([]*attempt, 0, len(items))
 	tell := make([]Status, 0, len(items))
 	for i, it := range items {
-		ok := saved[i].OK
-		if ok {
+		if saved[i].OK {
 			tell = append(tell, statuses[i])
-		} else if row := saved[i].Row; row != nil {
+			continue
+		}
+		if it.kind == saveRunning {
+			it.a.conclude(outcome{name: "overruled"})
+		}
+		if it.kind != saveProgress {
+			it.a.outcome.verdict, tell = overruled(it.a, saved[i], tell)
+		}
+	}
+	p.notes.announce(tell...)
+	settle := make([]*attempt, 0, len(items))
+	for i, it := range items {
+		ok := saved[i].OK
+		if row := saved[i].Row; !ok && row != nil {
 			it.a.session.sawToken(row.Token(), it.a.job.Token)
 		}
 		switch {
 		case it.kind == saveOutcome:
-			if !ok {
-				it.a.outcome.verdict, tell = overruled(it.a, saved[i], tell)
-			}
 			settle = append(settle, it.a)
 		case it.kind == saveRunning && ok:
 			it.a.begun <- true
 		case it.kind == saveRunning:
-			o := it.a.conclude(outcome{name: "overruled"})
-			o.verdict, tell = overruled(it.a, saved[i], tell)
-			p.record(it.a, o)
+			p.record(it.a, &it.a.outcome)
 			it.a.begun <- false
 		default:
 			if !ok && saved[i].Current == StateCanceled {
@@ -159,7 +166,6 @@ func (p *Pool) saved(items []saveItem, statuses []Status, saved []Saved) {
 			it.a.progressSaved()
 		}
 	}
-	p.notes.announce(tell...)
 	settleAll(settle)
 }
 

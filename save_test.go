@@ -1,8 +1,10 @@
 package worker_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -203,8 +205,9 @@ func TestStatusesAreSavedInBatchesOfOnePerJob(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			return nil
 		}
-		for i := range 300 {
-			r.enqueue(i)
+		jobs := make([]*worker.Job, 300)
+		for i := range jobs {
+			jobs[i] = r.enqueue(i)
 		}
 		r.start()
 		r.after(time.Minute)
@@ -212,6 +215,11 @@ func TestStatusesAreSavedInBatchesOfOnePerJob(t *testing.T) {
 		assert.Greater(t, most, 20)
 		assert.Equal(t, 2, together)
 		r.stop()
+		for _, job := range jobs {
+			told := r.told.Of(job.ID)
+			assert.True(t, slices.IsSortedFunc(told, func(a, b worker.Status) int { return cmp.Compare(a.Version, b.Version) }))
+			assert.True(t, told[len(told)-1].State.Final())
+		}
 	})
 }
 

@@ -128,7 +128,8 @@ type Saved struct {
 // may then keep some types of jobs only and answer OK for all others, which run as they would without a store.
 type StatusStore interface {
 	// Save records each status that moves its job forward, as Status.Supersedes tells; a status whose version equals
-	// the row's was stored before and is OK. There is at most one status per job in a call.
+	// the row's was stored before and is OK. There is at most one status per job in a call. Producers call it at any
+	// time, and each pool has up to two calls under way, never with two statuses of one claim.
 	//
 	// The answers are in the order of the statuses; a nil slice means that all are OK. On an error they are ignored
 	// and the same statuses come again, so Save may have stored some. A Permanent error says that the data cannot be

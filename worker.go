@@ -237,7 +237,11 @@ func (p *Pool) work() {
 			me.leave()
 		}
 	}()
-	for a = me.take(); a != nil; a = me.take() {
+	for {
+		a = nil // a hand that rests keeps no job
+		if a = me.take(); a == nil {
+			return
+		}
 		for next := a; next != nil; next = p.next(a) {
 			a = next
 			if !p.process(a) {

@@ -18,7 +18,7 @@ import (
 	"github.com/real-staging-ai/go-worker/sqlstatus"
 )
 
-// statusConnections is how many connections to Postgres the library with sqlstatus may use; a pool saves on one at a
+// statusConnections is how many connections to Postgres the library with sqlstatus may use; a pool saves on two at a
 // time, producers on one each.
 const statusConnections = 16
 

@@ -5,6 +5,7 @@
 //	GOWORK=off go run .                                # the main scenarios, three rounds, tables to standard output
 //	GOWORK=off go run . -full -out results.json        # all of them, the raw numbers to a file
 //	GOWORK=off go run . -run '^drain-100/(go-worker|asynq)$' -rounds 5
+//	GOWORK=off go run . -ceilings                      # allocations and commands a job; an error when they have risen
 //	GOWORK=off go run . -report results.json > RESULTS.md
 //	GOWORK=off go run ./plot results.json > throughput.svg
 package main
@@ -43,6 +44,7 @@ type options struct {
 	format string
 	out    string // a file for the raw numbers
 	report string // a file to report on, instead of measuring
+	hold   bool   // to compare with the ceilings, instead of reporting
 	here   string // a spec: one measurement in this process
 }
 
@@ -55,6 +57,7 @@ func parse(args []string) (o options, err error) {
 	flags.StringVar(&o.format, "format", "markdown", "of the output: markdown, json or none")
 	flags.StringVar(&o.out, "out", "", "write the raw numbers to this `file`, too")
 	flags.StringVar(&o.report, "report", "", "measure nothing, write the report of this `file`")
+	flags.BoolVar(&o.hold, "ceilings", false, "measure what a job costs, and fail when it is more than was recorded")
 	flags.StringVar(&o.here, "measure", "", "do the one measurement of this `spec`: what the program starts itself with")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -82,6 +85,8 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	switch {
 	case o.here != "":
 		return measureHere(ctx, o.here, out)
+	case o.hold:
+		return hold(ctx, out, progress)
 	case o.report != "":
 		set, err := results.Load(o.report)
 		if err != nil {

@@ -50,18 +50,19 @@ func (s sizes) over(n int) sizes {
 	return less
 }
 
-// The numbers of jobs that two slow cores do in one to three seconds.
+// The numbers of jobs that two slow cores do in one to three seconds: so many that what a system does at its start, such
+// as opening a connection for each slot, is a small part of it.
 var (
 	one = sizes{"go-worker": 30_000, "asynq": 20_000, "river": 2_000, "watermill": 20_000, "gue": 2_000,
 		"raw-lpop": 40_000, "raw-lmove": 40_000, "go-worker+postgres": 2_000}
-	many = sizes{"go-worker": 150_000, "asynq": 40_000, "river": 10_000, "watermill": 60_000, "gue": 10_000,
+	many = sizes{"go-worker": 300_000, "asynq": 100_000, "river": 10_000, "watermill": 60_000, "gue": 10_000,
 		"raw-lpop": 400_000, "raw-lmove": 400_000, "go-worker+postgres": 10_000}
 	bulk = sizes{"go-worker": 200_000, "asynq": 40_000, "river": 60_000, "watermill": 60_000, "gue": 30_000,
 		"raw-lpop": 600_000, "raw-lmove": 600_000, "go-worker+postgres": 60_000, "go-worker+sqlite": 40_000}
-	drain = sizes{"go-worker": 200_000, "asynq": 20_000, "river": 20_000, "watermill": 30_000, "gue": 8_000,
-		"raw-lpop": 300_000, "raw-lmove": 100_000, "go-worker+postgres": 40_000, "go-worker+sqlite": 30_000}
+	drain = sizes{"go-worker": 300_000, "asynq": 25_000, "river": 40_000, "watermill": 100_000, "gue": 16_000,
+		"raw-lpop": 400_000, "raw-lmove": 200_000, "go-worker+postgres": 60_000, "go-worker+sqlite": 30_000}
 	// few slots wait for each fsync of a database
-	drainFew = drain.but(sizes{"river": 6_000, "go-worker+postgres": 8_000, "go-worker+sqlite": 8_000})
+	drainFew = drain.but(sizes{"river": 10_000, "go-worker+postgres": 16_000, "go-worker+sqlite": 8_000})
 	pickup   = sizes{"go-worker": 500, "asynq": 12, "asynq-10ms": 150, "river": 300, "watermill": 500, "gue": 15,
 		"raw-lpop": 500, "raw-lmove": 500, "go-worker+postgres": 300}
 	idle = sizes{"go-worker": 10, "asynq": 10, "asynq-10ms": 10, "river": 10, "watermill": 10, "gue": 10,

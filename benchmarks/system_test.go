@@ -124,7 +124,7 @@ func TestSends(t *testing.T) {
 				}
 			}
 			require.EqualValues(t, counted, after.sent-before.sent, "scripts call some of %v", k.sends)
-			require.Greater(t, counted, few)
+			require.Positive(t, counted)
 			require.Less(t, others, few/5, "clients send more than %v: %v", k.sends, seen)
 		})
 	}

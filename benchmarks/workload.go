@@ -251,7 +251,10 @@ func pickingUp(concurrency int) workload {
 			}
 		}
 		slices.Sort(took)
-		r.out[results.PickupP50], r.out[results.PickupP99] = took[len(took)/2], took[len(took)*99/100]
+		r.out[results.PickupP50] = took[len(took)/2]
+		if len(took) >= 100 { // of fewer it would be the greatest
+			r.out[results.PickupP99] = took[len(took)*99/100]
+		}
 		return r.stop(ctx)
 	}
 }

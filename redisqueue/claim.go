@@ -191,8 +191,8 @@ func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*wor
 	return jobs, explain(doing, c.name, err)
 }
 
-// maxEarly is how long a worker waits at least in the end for a job that is never due when it ought to be: so briefly that
-// it starts within 50 ms once Redis's clock goes on.
+// maxEarly is the longest pause between two looks at a job that is due by the local clock and not by Redis's: so short that
+// the job starts within 50 ms once Redis's clock goes on.
 const maxEarly = 32 * time.Millisecond
 
 // noteNext keeps when the next scheduled job is due, by the local clock: not earlier than by Redis's. Is it not due by

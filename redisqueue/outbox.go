@@ -3,8 +3,10 @@ package redisqueue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -20,10 +22,14 @@ const (
 	// four are no better than one.
 	maxCalls   = 4
 	worthACall = 16
+	// maxShared is how many bytes of encoded jobs a shared call has: what is larger gains nothing by company, and would let
+	// small jobs share its fate on a slow link.
+	maxShared = 256 << 10
 )
 
 // outbox is where the enqueue calls of one queue meet: while script calls are under way the jobs of other callers
-// gather, and the next call carries all of them, in the order in which they came. Who comes alone waits for nothing.
+// gather, and the next call carries all of them, in the order in which they came. Who comes alone waits for nothing. What
+// has waited for as long as a call may take is not sent any more, so that nobody waits for more than two calls.
 type outbox struct {
 	queue *Queue
 	name  string
@@ -32,6 +38,7 @@ type outbox struct {
 	mu      sync.Mutex
 	waiting []*parcel
 	jobs    int // in the waiting parcels
+	bytes   int // of them
 	calls   int // under way; who made them sees to the waiting ones
 }
 
@@ -40,7 +47,8 @@ type parcel struct {
 	args  []string // argsPerJob for each job
 	bytes int      // of encoded jobs
 
-	done    chan struct{} // closed when the outcome is there; nil while nobody else may be waiting for it
+	since   time.Time     // when it began to wait
+	done    chan struct{} // closed when the outcome is there, if it waits
 	outcome outcome
 }
 
@@ -69,8 +77,16 @@ func (q *Queue) outbox(queue string) *outbox {
 	return o.(*outbox)
 }
 
-// send sends a parcel and returns what became of it. When ctx ends first that is unknown, as the parcel goes its way.
+// errNotSent is why nothing was written of jobs that never left their outbox.
+func errNotSent(why error) error {
+	return fmt.Errorf("%w: it was not sent: %w", worker.ErrRefused, why)
+}
+
+// send sends a parcel and returns what became of it. When ctx ends first that is unknown, unless it had not been sent.
 func (o *outbox) send(ctx context.Context, p *parcel) outcome {
+	if err := ctx.Err(); err != nil {
+		return outcome{err: errNotSent(err)}
+	}
 	if !o.enter(p) {
 		defer o.leave() // also when the client panics
 		o.call(ctx, []*parcel{p})
@@ -78,10 +94,17 @@ func (o *outbox) send(ctx context.Context, p *parcel) outcome {
 	}
 	select {
 	case <-p.done:
-		return p.outcome
 	case <-ctx.Done():
-		return outcome{err: ctx.Err()}
+		if o.withdraw(p) {
+			return outcome{err: errNotSent(ctx.Err())}
+		}
+		select {
+		case <-p.done:
+		default:
+			return outcome{err: ctx.Err()}
+		}
 	}
+	return p.outcome
 }
 
 // enter reports whether the parcel waits now, as a call is under way. If not, the caller makes one of its own.
@@ -92,60 +115,109 @@ func (o *outbox) enter(p *parcel) (waits bool) {
 		o.calls++
 		return false
 	}
-	p.done = make(chan struct{})
+	p.since, p.done = time.Now(), make(chan struct{})
 	o.waiting = append(o.waiting, p)
-	o.jobs += p.jobs()
-	if o.calls < maxCalls && o.jobs >= worthACall {
+	o.countLocked(p, 1)
+	if o.calls < maxCalls && o.worthLocked() {
 		o.calls++
 		go o.serve(o.takeLocked())
 	}
 	return true
 }
 
-// leave ends a caller's own call: what has gathered meanwhile is sent by a goroutine.
+func (o *outbox) countLocked(p *parcel, n int) {
+	o.jobs += n * p.jobs()
+	o.bytes += n * p.bytes
+}
+
+// worthLocked reports whether what waits is worth a call though others are under way.
+func (o *outbox) worthLocked() bool { return o.jobs >= worthACall || o.bytes >= maxShared }
+
+// withdraw takes a parcel back, and reports whether it still waited.
+func (o *outbox) withdraw(p *parcel) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.Index(o.waiting, p)
+	if i < 0 {
+		return false
+	}
+	o.waiting = slices.Delete(o.waiting, i, i+1)
+	o.countLocked(p, -1)
+	return true
+}
+
+// leave follows a call that has returned: what has gathered meanwhile is sent by a goroutine.
 func (o *outbox) leave() {
 	if batch := o.next(); batch != nil {
 		go o.serve(batch)
 	}
 }
 
-// serve makes calls until there is nothing more to send.
+// serve makes a call for others. A client that panics fails them, but not the process.
 func (o *outbox) serve(batch []*parcel) {
-	for ; batch != nil; batch = o.next() {
-		o.call(context.Background(), batch)
+	returned := false
+	defer o.leave()
+	defer func() {
+		v := recover()
 		for _, p := range batch {
+			if !returned {
+				p.outcome = outcome{err: fmt.Errorf("the Redis client panicked: %v", v)}
+			}
 			close(p.done)
 		}
-	}
+	}()
+	o.call(context.Background(), batch)
+	returned = true
 }
 
-// next follows a call that has returned. It takes what goes into the next one, or returns nil when that is left to
-// another call under way, or to who comes next.
+// next takes what goes into the next call, or returns nil when that is left to another call under way, or to who comes
+// next.
 func (o *outbox) next() []*parcel {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.jobs == 0 || o.jobs < worthACall && o.calls > 1 {
+	o.dropStaleLocked()
+	if len(o.waiting) == 0 || o.calls > 1 && !o.worthLocked() {
 		o.calls--
 		return nil
 	}
 	return o.takeLocked()
 }
 
-// takeLocked takes as many of the waiting parcels as fit into a call.
+// dropStaleLocked ends the wait of parcels that calls before them have kept for too long.
+func (o *outbox) dropStaleLocked() {
+	limit := o.queue.config.Timeout
+	for len(o.waiting) > 0 && time.Since(o.waiting[0].since) >= limit {
+		p := o.waiting[0]
+		o.popLocked(1)
+		p.outcome = outcome{err: errNotSent(fmt.Errorf("the calls before it took %v", limit))}
+		close(p.done)
+	}
+}
+
+// takeLocked takes as many of the waiting parcels as share a call.
 func (o *outbox) takeLocked() []*parcel {
 	n, jobs, bytes := 0, 0, 0
 	for _, p := range o.waiting {
-		if n > 0 && (jobs+p.jobs() > maxElements || bytes+p.bytes > maxCallBytes) {
+		jobs, bytes = jobs+p.jobs(), bytes+p.bytes
+		if n > 0 && (jobs > maxElements || bytes > maxShared) {
 			break
 		}
-		n, jobs, bytes = n+1, jobs+p.jobs(), bytes+p.bytes
+		n++
 	}
-	batch := o.waiting[:n:n]
+	return o.popLocked(n)
+}
+
+// popLocked removes and returns the first n parcels.
+func (o *outbox) popLocked(n int) []*parcel {
+	first := o.waiting[:n:n]
 	o.waiting = o.waiting[n:]
-	if o.jobs -= jobs; o.jobs == 0 {
-		o.waiting = nil // or what was sent would be kept
+	if len(o.waiting) == 0 {
+		o.waiting = nil // its memory would keep what was sent
 	}
-	return batch
+	for _, p := range first {
+		o.countLocked(p, -1)
+	}
+	return first
 }
 
 // call makes one call with all jobs of a batch, and gives each parcel its part of the answer.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
@@ -18,12 +19,16 @@ import (
 // gate is a client whose calls wait until it is opened. It counts them.
 type gate struct {
 	rueidis.Client
-	calls atomic.Int64
-	open  chan struct{}
+	calls  atomic.Int64
+	open   chan struct{}
+	panics atomic.Bool // the calls that come now do
 }
 
 func (g *gate) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
 	g.calls.Add(1)
+	if g.panics.Load() {
+		panic("ouch")
+	}
 	select {
 	case <-g.open:
 	case <-ctx.Done():
@@ -110,13 +115,72 @@ func TestSharedCallsHaveLimits(t *testing.T) {
 		for range 3 {
 			results = append(results, g.enqueue(t.Context(), newJobs(t, 200)...)) // two of them fit
 		}
-		for range 2 {
-			job := newJob(t)
-			job.Payload = []byte(`"` + strings.Repeat("x", 3<<20) + `"`) // one fits
-			results = append(results, g.enqueue(t.Context(), job))
-		}
-		require.Equal(t, 3, g.requireDone(results...), "400 jobs, 200 and a large one, a large one")
+		results = append(results, g.enqueue(t.Context(), largeJob(t)), g.enqueue(t.Context(), newJob(t)))
+		require.Equal(t, 4, g.requireDone(results...), "400 jobs, 200, the large one by itself, the last one")
 		require.Len(t, s.list("pending"), 1+1200+600+2)
+	})
+}
+
+func largeJob(t *testing.T) *worker.Job {
+	job := newJob(t)
+	job.Payload = []byte(`"` + strings.Repeat("x", 300<<10) + `"`)
+	return job
+}
+
+func TestWhatIsLargeIsWorthACall(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		large := g.enqueue(t.Context(), largeJob(t))
+		require.EqualValues(t, 2, g.calls.Load())
+		g.requireDone(large)
+	})
+}
+
+// A server that doesn't answer keeps nobody for longer than two calls may take, and nothing is sent long afterwards.
+func TestNobodyWaitsLongForOthersCalls(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		var results []chan error
+		for range 20 {
+			results = append(results, g.enqueue(context.Background(), newJobs(t, 500)...))
+		}
+		time.Sleep(6 * time.Second) // twice the Timeout
+		synctest.Wait()
+		notSent := 0
+		for _, result := range results {
+			require.Len(t, result, 1, "it waits still")
+			var failed *worker.EnqueueError
+			require.ErrorAs(t, <-result, &failed)
+			for _, err := range failed.Failed {
+				if errors.Is(err, worker.ErrRefused) {
+					notSent++
+				}
+			}
+		}
+		require.Positive(t, notSent)
+		before := len(s.list("pending"))
+		close(g.open)
+		time.Sleep(time.Minute)
+		require.Len(t, s.list("pending"), before)
+	})
+}
+
+func TestAClientThatPanicsFailsItsCallersOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		a, b := g.enqueue(t.Context(), newJob(t)), g.enqueue(t.Context(), newJob(t))
+		g.panics.Store(true)
+		close(g.open)
+		require.NoError(t, receive(t, g.held))
+		for _, result := range []chan error{a, b} {
+			var failed *worker.EnqueueError
+			require.ErrorAs(t, receive(t, result), &failed)
+			for _, err := range failed.Failed {
+				require.NotErrorIs(t, err, worker.ErrRefused, "nobody knows")
+			}
+		}
+		g.panics.Store(false)
+		require.NoError(t, receive(t, g.enqueue(t.Context(), newJob(t))))
 	})
 }
 
@@ -162,14 +226,14 @@ func TestAnErrorOfASharedCallIsEachCallers(t *testing.T) {
 	})
 }
 
-// requireGaveUp requires that an Enqueue ended with its context, and that it is not called refused.
-func requireGaveUp(t *testing.T, result chan error) {
+// requireGaveUp requires that an Enqueue ended with its context, and says whether it was sent: then nobody knows.
+func requireGaveUp(t *testing.T, err error, sent bool) {
 	t.Helper()
 	var failed *worker.EnqueueError
-	require.ErrorAs(t, receive(t, result), &failed)
+	require.ErrorAs(t, err, &failed)
 	for _, err := range failed.Failed {
 		require.ErrorIs(t, err, context.Canceled)
-		require.False(t, errors.Is(err, worker.ErrRefused))
+		require.Equal(t, !sent, errors.Is(err, worker.ErrRefused))
 	}
 }
 
@@ -181,7 +245,7 @@ func TestWhoGivesUpTakesNoOtherAlong(t *testing.T) {
 			job := newJob(t)
 			other := g.enqueue(t.Context(), job)
 			cancel()
-			requireGaveUp(t, g.held)
+			requireGaveUp(t, receive(t, g.held), true)
 			close(g.open)
 			require.NoError(t, receive(t, other))
 			require.Contains(t, s.list("pending"), job.ID)
@@ -194,11 +258,21 @@ func TestWhoGivesUpTakesNoOtherAlong(t *testing.T) {
 			jobs := newJobs(t, 2)
 			gaveUp, other := g.enqueue(impatient, jobs[0]), g.enqueue(t.Context(), jobs[1])
 			cancel()
-			requireGaveUp(t, gaveUp)
-			close(g.open)
-			require.NoError(t, receive(t, other))
-			require.NoError(t, receive(t, g.held))
-			require.Subset(t, s.list("pending"), ids(jobs), "what was handed over goes its way")
+			requireGaveUp(t, receive(t, gaveUp), false)
+			requireGaveUp(t, g.queue.Enqueue(impatient, jobs[0]), false)
+			g.requireDone(other)
+			require.Len(t, s.list("pending"), 2)
+			require.NotContains(t, s.list("pending"), jobs[0].ID)
+		})
+	})
+	t.Run("sent for", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, s *server) {
+			g := gatedQueue(t.Context(), t, s, newJob(t))
+			impatient, cancel := context.WithCancel(t.Context())
+			gaveUp := g.enqueue(impatient, newJobs(t, 16)...)
+			cancel()
+			requireGaveUp(t, receive(t, gaveUp), true)
+			g.requireDone()
 		})
 	})
 }
