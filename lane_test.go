@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -87,5 +89,27 @@ func TestAWideLaneBeginsAnotherCallWhenManyItemsWait(t *testing.T) {
 		close(gate)
 		l.wait()
 		assert.Equal(t, []int{1, worthACall, 3 * worthACall, 3}, sizes)
+	})
+}
+
+// A lane that was full once keeps nothing of what went through it.
+func TestLaneKeepsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		l := newLane(func([]*[1024]byte) { <-gate }, 1, 0)
+		var kept []weak.Pointer[[1024]byte]
+		for range 1400 {
+			item := new([1024]byte)
+			kept = append(kept, weak.Make(item))
+			l.add(item)
+			synctest.Wait()
+		}
+		close(gate)
+		l.wait()
+		runtime.GC()
+		for i := range kept {
+			assert.Nil(t, kept[i].Value(), i)
+		}
+		runtime.KeepAlive(l)
 	})
 }

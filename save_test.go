@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -329,5 +330,69 @@ func TestARowFromTheFutureHarmsNoOtherJob(t *testing.T) {
 		assert.Equal(t, succeeded, r.last(job.ID).State)
 		require.Len(t, tokens, 1)
 		assert.Less(t, tokens[0], int64(1000))
+	})
+}
+
+// overruling is a store that answers for the last status of its first large call that something later has written. Until
+// it is opened no call returns.
+type overruling struct {
+	*workertest.MemoryStatusStore
+	open chan struct{}
+	once sync.Once
+}
+
+func (o *overruling) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
+	<-o.open
+	saved, err := o.MemoryStatusStore.Save(ctx, statuses...)
+	if err == nil && len(statuses) > 50 {
+		o.once.Do(func() { saved[len(saved)-1] = worker.Saved{Current: worker.StateRunning} })
+	}
+	return saved, err
+}
+
+// stuckLog is a log that takes its time over a job that was overruled.
+type stuckLog struct {
+	slog.Handler
+	end chan struct{}
+}
+
+func (*stuckLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *stuckLog) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "outcome" && a.Value.String() == "overruled" {
+			<-l.end
+		}
+		return true
+	})
+	return nil
+}
+
+// What one call saved is announced before its jobs go on, whose next statuses another call may save meanwhile.
+func TestAnnouncementsKeepTheirOrderOverTwoCalls(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := &overruling{MemoryStatusStore: workertest.NewStatusStore(), open: make(chan struct{})}
+		log := &stuckLog{slog.DiscardHandler, make(chan struct{})}
+		r := newRig(t, noop, func(c *worker.Config) {
+			c.Concurrency, c.StatusStore, c.Logger = 300, store, slog.New(log)
+		})
+		jobs := make([]*worker.Job, 300)
+		for i := range jobs {
+			job, err := worker.NewJob(ping{i})
+			require.NoError(t, err)
+			require.NoError(t, r.queue.Enqueue(t.Context(), job))
+			jobs[i] = job
+		}
+		r.start()
+		r.quiet() // all slots wait for the store
+		close(store.open)
+		r.quiet() // all jobs are done but those that stand behind the log
+		close(log.end)
+		r.after(time.Minute)
+		for _, job := range jobs {
+			told := r.told.Of(job.ID)
+			assert.True(t, slices.IsSortedFunc(told, func(a, b worker.Status) int { return cmp.Compare(a.Version, b.Version) }))
+		}
+		r.stop()
 	})
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -527,4 +530,28 @@ func TestCancelLeavesAJobThatIsOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A worker that was busy once keeps none of its jobs while it rests.
+func TestAnIdlePoolKeepsNoJob(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var jobs []weak.Pointer[worker.Job]
+		r := newRig(t, func(_ context.Context, job *worker.Job, _ ping) error {
+			mu.Lock()
+			defer mu.Unlock()
+			jobs = append(jobs, weak.Make(job))
+			return nil
+		}, func(c *worker.Config) { c.StatusStore, c.Notifier = nil, nil }).start()
+		for i := range 20 {
+			r.enqueue(i)
+		}
+		r.after(time.Minute)
+		runtime.GC()
+		assert.Len(t, jobs, 20)
+		for _, job := range jobs {
+			assert.Nil(t, job.Value())
+		}
+		r.stop()
+	})
 }
