@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/rueidis"
 
 	"github.com/real-staging-ai/go-worker/internal/pgtest"
 	"github.com/real-staging-ai/go-worker/internal/redistest"
@@ -64,9 +65,12 @@ func (s *servers) redis(t testing.TB, aof bool) *redistest.Redis {
 // clean empties the servers and returns where systems are to connect: in Postgres, to a new schema.
 func clean(ctx context.Context, at endpoints) (endpoints, error) {
 	if at.Redis != "" {
-		redis, err := newRueidis(at.Redis)
+		redis, err := rueidis.NewClient(rueidis.ClientOption{
+			InitAddress: []string{at.Redis}, DisableCache: true, ForceSingleClient: true,
+			ConnWriteTimeout: limit, // to forget ten million jobs takes more than the usual 10 s
+		})
 		if err != nil {
-			return at, err
+			return at, fmt.Errorf("connect to redis: %w", err)
 		}
 		defer redis.Close()
 		if err := redis.Do(ctx, redis.B().Flushall().Sync().Build()).Error(); err != nil {
