@@ -21,7 +21,7 @@ type ceiling struct {
 
 // The allocations of drains include 9 to decode the payload (TestDecodingAllocates).
 var ceilings = []ceiling{
-	{"enqueue-1", "go-worker", most(18, 1.01)},
+	{"enqueue-1", "go-worker", most(19, 1.01)},
 	{"enqueue-64", "go-worker", most(17, 0.2)}, // some 0.06 commands on a quiet machine
 	{"enqueue-bulk", "go-worker", most(7.5, 0.003)},
 	{"drain-10", "go-worker", most(29, 0.06)},

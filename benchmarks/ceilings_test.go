@@ -29,7 +29,7 @@ func TestWhatIsOverItsCeilingOrMissingIsAnError(t *testing.T) {
 	set.Measurements[0].Metrics[results.Allocs] += 0.5
 	delete(set.Measurements[1].Metrics, results.Commands)
 	err := compare(set, io.Discard)
-	require.ErrorContains(t, err, "enqueue-1/go-worker: allocs_per_job is 18.500, over 18")
+	require.ErrorContains(t, err, "enqueue-1/go-worker: allocs_per_job is 19.500, over 19")
 	require.ErrorContains(t, err, "enqueue-64/go-worker: redis_commands_per_job was not measured")
 }
 
