@@ -104,16 +104,16 @@ func TestReportOfLittleHasNoEmptyTables(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	require.Equal(t, "0", whole(0))
-	require.Equal(t, "999", whole(999))
-	require.Equal(t, "1,234,568", whole(1234567.8))
-	require.Equal(t, "-1,000", whole(-1000))
+	require.Equal(t, "0", results.Thousands(0))
+	require.Equal(t, "999", results.Thousands(999))
+	require.Equal(t, "1,234,568", results.Thousands(1234567.8))
+	require.Equal(t, "-1,000", results.Thousands(-1000))
 	require.Equal(t, "1.23", decimals(1.234))
 	require.Equal(t, "12.3", decimals(12.34))
 	require.Equal(t, "1,235", decimals(1234.6))
-	require.Equal(t, "–", spread(results.Summary{}, whole))
-	require.Equal(t, "5", spread(results.Over([]float64{5}), whole))
-	require.Equal(t, "5 (4–6)", spread(results.Over([]float64{5, 4, 6}), whole))
+	require.Equal(t, "–", spread(results.Summary{}, results.Thousands))
+	require.Equal(t, "5", spread(results.Over([]float64{5}), results.Thousands))
+	require.Equal(t, "5 (4–6)", spread(results.Over([]float64{5, 4, 6}), results.Thousands))
 }
 
 func TestSentCommandsAreToldFromThoseOfScripts(t *testing.T) {

@@ -90,7 +90,7 @@ func (p *page) group(group string) {
 	default:
 		p.printf("Jobs a second:\n\n")
 		p.table(columns, p.rows(columns), func(sc, system string) string {
-			cell := spread(p.set.Metric(sc, system, results.JobsPerSecond), whole)
+			cell := spread(p.set.Metric(sc, system, results.JobsPerSecond), results.Thousands)
 			if k, err := kindOf(system); err == nil && k.bulk == 0 && sc == "enqueue-bulk" && cell != "–" {
 				cell += " †"
 			}
@@ -227,7 +227,7 @@ func (p *page) cost(scenario, system, metric string) string {
 	case s.Rounds == 0:
 		return "–"
 	case metric == results.PeakRSS:
-		return whole(s.Median / (1 << 20))
+		return results.Thousands(s.Median / (1 << 20))
 	}
 	return decimals(s.Median)
 }
@@ -263,20 +263,11 @@ func spread(s results.Summary, number func(float64) string) string {
 	return fmt.Sprintf("%s (%s–%s)", number(s.Median), number(s.Min), number(s.Max))
 }
 
-// whole writes a number without decimals, its thousands set apart.
-func whole(f float64) string {
-	digits := strconv.FormatInt(int64(math.Round(f)), 10)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
-
 // decimals writes a number with about three digits.
 func decimals(f float64) string {
 	switch a := math.Abs(f); {
 	case a >= 100:
-		return whole(f)
+		return results.Thousands(f)
 	case a >= 10:
 		return strconv.FormatFloat(f, 'f', 1, 64)
 	}

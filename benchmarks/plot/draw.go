@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/real-staging-ai/go-worker/benchmarks/results"
 )
 
 // The drawing's measures, in pixels.
@@ -69,7 +71,7 @@ func drawBar(b *strings.Builder, r bar, s scale, y int) {
 	if r.high > r.low {
 		fmt.Fprintf(b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%[2]d" stroke="#1f2328"/>`+"\n", s.x(r.low), middle, s.x(r.high))
 	}
-	text(b, int(max(right, s.x(r.high)))+6, middle+4, "start", `fill="#1f2328"`, thousands(r.value))
+	text(b, int(max(right, s.x(r.high)))+6, middle+4, "start", `fill="#1f2328"`, results.Thousands(r.value))
 }
 
 func text(b *strings.Builder, x, y int, anchor, style, s string) {
@@ -112,14 +114,6 @@ func short(f float64) string {
 		return strconv.FormatFloat(f/1e3, 'f', -1, 64) + "k"
 	}
 	return strconv.FormatFloat(f, 'f', -1, 64)
-}
-
-func thousands(f float64) string {
-	digits := strconv.FormatInt(int64(math.Round(f)), 10)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
 }
 
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")

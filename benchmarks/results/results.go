@@ -5,8 +5,10 @@ package results
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -142,4 +144,13 @@ func (s *Set) byRound(scenario, system, metric string) map[int]float64 {
 // Has reports whether the set has a measurement of the scenario.
 func (s *Set) Has(scenario string) bool {
 	return slices.ContainsFunc(s.Measurements, func(m Measurement) bool { return m.Scenario == scenario })
+}
+
+// Thousands writes a number rounded to a whole one, with commas.
+func Thousands(f float64) string {
+	digits := strconv.FormatInt(int64(math.Round(f)), 10)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
 }
