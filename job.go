@@ -71,6 +71,11 @@ type Job struct {
 	Crashes int
 	// Token is the claim's fencing token: later claims have larger ones.
 	Token int64
+	// RunnableAt is since when the job could have run, by the clock of whoever decided that: EnqueuedAt, RunAt, or when
+	// the queue made it due again. Zero when the queue doesn't know, as after a crash.
+	RunnableAt time.Time
+	// PreviousTrace is the Trace of the verdict that put the job back, empty if there is none.
+	PreviousTrace string
 	// CheckpointData is the last checkpoint, nil if there is none.
 	CheckpointData []byte
 	// Reject says why the job must not run: ErrCanceled, ErrExpired, ErrCrashLoop or a *DecodeError (then only ID,

@@ -28,6 +28,11 @@ type ConsumeOptions struct {
 	// MaxCrashes is how many workers a job may take down: one with as many crashes is handed out with Reject set to
 	// ErrCrashLoop. Zero means 3.
 	MaxCrashes int
+	// OnRenewal, if set, is called after each renewal of the lease that was tried, with its error. It returns soon.
+	OnRenewal func(err error)
+	// OnRecovered, if set, is called when the session has given back jobs of a dead worker, with their number. It
+	// returns soon.
+	OnRecovered func(jobs int)
 }
 
 // Consumer is one worker's session on one queue: it owns the worker's lease, renews it, and takes over what dead
@@ -113,6 +118,9 @@ type Verdict struct {
 	Delay time.Duration
 	// Cause is why a job was buried, canceled or retried; queues may keep its text. Nil when there is none.
 	Cause error
+	// Trace is the W3C traceparent of the attempt that ended, for ActionRetry, ActionSnooze and ActionRelease: the next
+	// claim finds it in Job.PreviousTrace. Empty when there is none.
+	Trace string
 }
 
 // Errors that queues return and pools act on. Ask with errors.Is.
@@ -258,3 +266,27 @@ type Waker interface {
 
 // Leaser is a Consumer that tells how long its lease is: the delay of jobs given back while their handler still runs.
 type Leaser interface{ Lease() time.Duration }
+
+// Sampler is a Queue that tells how much is in it.
+type Sampler interface {
+	// Stats counts a queue's jobs. It costs the same however many there are.
+	Stats(ctx context.Context, queue string) (QueueStats, error)
+}
+
+// QueueStats are the counts of one queue.
+type QueueStats struct {
+	Queue     string
+	Waiting   int64 // due, and not claimed
+	Scheduled int64 // due later: delayed, retried, snoozed
+	Running   int64 // claimed
+	Dead      int64 // failed or canceled, and kept
+	Workers   int   // sessions that are open
+	// OldestAge is for how long the job that is next in line could have run, by the queue's clock. Zero when none waits,
+	// or when it isn't known.
+	OldestAge time.Duration
+}
+
+// Pinger is a Queue, StatusStore or Notifier that can tell whether its server answers. Pool.Health asks it.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
