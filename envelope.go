@@ -98,7 +98,8 @@ func appendInt(b []byte, name string, value int64) []byte {
 }
 
 func defaultTopic(topic, id string) bool {
-	return len(topic) == 4+len(id) && topic[:4] == "job:" && topic[4:] == id
+	rest, ok := strings.CutPrefix(topic, topicPrefix)
+	return ok && rest == id
 }
 
 // DecodeJob reads the wire format. Header names that it doesn't know are ignored. An error is a *DecodeError. The
@@ -134,7 +135,7 @@ func DecodeJob(body []byte) (*Job, error) {
 		job.Queue = DefaultQueue
 	}
 	if job.Topic == "" {
-		job.Topic = "job:" + job.ID
+		job.Topic = topicPrefix + job.ID
 	}
 	if err := job.checkHeader(); err != nil {
 		return nil, &DecodeError{ID: h.ID, Body: body, Err: err}

@@ -16,6 +16,9 @@ import (
 // DefaultQueue is the queue of a job that names none.
 const DefaultQueue = "default"
 
+// topicPrefix and a job's id are the topic of one that names none.
+const topicPrefix = "job:"
+
 // Payload is the data of one type of job.
 //
 // JobType returns the name of the type, a constant such as "stage:run"; it is called on zero values and must not read
@@ -208,13 +211,13 @@ func (j *Job) apply(opts []JobOption) {
 // complete fills in what a producer may leave out.
 func (j *Job) complete() {
 	if j.ID == "" {
-		j.ID = uuid.Must(uuid.NewV7()).String()
+		j.setNewID()
 	}
 	if j.Queue == "" {
 		j.Queue = DefaultQueue
 	}
 	if j.Topic == "" {
-		j.Topic = "job:" + j.ID
+		j.Topic = topicPrefix + j.ID
 	}
 	if j.EnqueuedAt.IsZero() {
 		j.EnqueuedAt = time.Now()
@@ -225,6 +228,18 @@ func (j *Job) complete() {
 	}
 	j.RunAt = millis(j.RunAt)
 	j.ExpiresAt = millis(j.ExpiresAt)
+}
+
+// setNewID gives the job an id, and the topic that belongs to it if it has none: one string holds both.
+func (j *Job) setNewID() {
+	id := uuid.Must(uuid.NewV7())
+	if j.Topic != "" {
+		j.ID = id.String()
+		return
+	}
+	text, _ := id.MarshalText() // never fails
+	j.Topic = topicPrefix + string(text)
+	j.ID = j.Topic[len(topicPrefix):]
 }
 
 // snapshot copies what a producer sets: the job is its owner's again while others may still look at the copy. The

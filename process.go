@@ -230,7 +230,7 @@ func (p *Pool) interrupted(a *attempt) *outcome {
 
 func (p *Pool) final(a *attempt, state State, action Action, cause error) *outcome {
 	if a.job.Topic == "" { // its header could not be read
-		a.job.Topic = "job:" + a.job.ID
+		a.job.Topic = topicPrefix + a.job.ID
 	}
 	st := a.status(state, phaseFinal)
 	st.Error = cleanText(cause.Error())

@@ -67,7 +67,7 @@ func (e *enqueuing) add(ctx context.Context, job *worker.Job, rest int) {
 		p = nil
 	}
 	if p == nil {
-		p = &parcel{args: make([]string, 0, argsPerJob*min(rest, maxElements))}
+		p = newParcel(min(rest, maxElements))
 		part.parcel = p
 	}
 	p.args = append(p.args, job.ID, rueidis.BinaryString(body), dueArg(job))

@@ -50,6 +50,16 @@ type parcel struct {
 	since   time.Time     // when it began to wait
 	done    chan struct{} // closed when the outcome is there, if it waits
 	outcome outcome
+	lone    [argsPerJob]string // the args of a parcel of one job
+}
+
+// newParcel returns a parcel for that many jobs.
+func newParcel(jobs int) *parcel {
+	p := &parcel{}
+	if p.args = p.lone[:0]; jobs > 1 {
+		p.args = make([]string, 0, argsPerJob*jobs)
+	}
+	return p
 }
 
 func (p *parcel) jobs() int { return len(p.args) / argsPerJob }
@@ -94,17 +104,18 @@ func (o *outbox) send(ctx context.Context, p *parcel) outcome {
 	}
 	select {
 	case <-p.done:
+		return p.outcome
 	case <-ctx.Done():
-		if o.withdraw(p) {
-			return outcome{err: errNotSent(ctx.Err())}
-		}
-		select {
-		case <-p.done:
-		default:
-			return outcome{err: ctx.Err()}
-		}
 	}
-	return p.outcome
+	if o.withdraw(p) {
+		return outcome{err: errNotSent(ctx.Err())}
+	}
+	select {
+	case <-p.done:
+		return p.outcome
+	default:
+		return outcome{err: ctx.Err()}
+	}
 }
 
 // enter reports whether the parcel waits now, as a call is under way. If not, the caller makes one of its own.
