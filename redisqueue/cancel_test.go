@@ -176,7 +176,7 @@ func TestCancelOfAHeldJobRevokesItUntilItIsSettled(t *testing.T) {
 		for range 3 {
 			start := time.Now()
 			require.Equal(t, worker.Revocation{ID: "a", Token: jobs[0].Token, Cause: worker.ErrCanceled}, receive(t, revoked))
-			require.LessOrEqual(t, time.Since(start), 2*time.Second)
+			require.LessOrEqual(t, time.Since(start), time.Second, "a look comes between the beats")
 		}
 		require.Equal(t, worker.PlaceHeld, remove(t, q, "a"))
 		settle(t, c, worker.ActionCancel, jobs[0])

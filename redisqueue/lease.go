@@ -19,6 +19,9 @@ const (
 	trimInterval   = time.Minute // between two looks for dead jobs that are too old
 )
 
+// lookInterval is how often a worker that holds jobs looks whether some were canceled, between two beats.
+const lookInterval = 500 * time.Millisecond
+
 // interval is the time between two beats.
 func (c *consumer) interval() time.Duration { return c.queue.config.Lease / beatsPerLease }
 
@@ -45,12 +48,17 @@ func (c *consumer) beats() {
 	defer c.autopsy()
 	ticker := time.NewTicker(c.interval())
 	defer ticker.Stop()
+	looks := time.NewTicker(lookInterval)
+	defer looks.Stop()
 	trimmed := time.Now()
 	troubled := false
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
+		case <-looks.C:
+			c.lookForCanceled()
+			continue
 		case <-ticker.C:
 		}
 		err := c.beat()
@@ -253,7 +261,28 @@ func (c *consumer) reconcile(redis map[string]int64) (missing int) {
 	return len(lost)
 }
 
-// revokeCanceled tells the pool of canceled jobs, at each beat until they are settled.
+// lookForCanceled tells the pool of canceled jobs before a beat does. There are few marks, so one page has them mostly;
+// what it misses, or cannot ask, the next beat finds.
+func (c *consumer) lookForCanceled() {
+	if c.ledger.empty() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, min(c.queue.config.Timeout, c.interval()/2))
+	defer cancel()
+	client := c.queue.client
+	marks := client.B().Hscan().Key(c.keys.name(keyCancels)).Cursor(0).Count(maxElements).Build()
+	page, err := client.Do(ctx, marks).AsScanEntry()
+	if err != nil {
+		return
+	}
+	ids := make([]string, 0, len(page.Elements)/2)
+	for i := 0; i+1 < len(page.Elements); i += 2 {
+		ids = append(ids, page.Elements[i])
+	}
+	c.revokeCanceled(ids)
+}
+
+// revokeCanceled tells the pool of canceled jobs, at each beat and look until they are settled.
 func (c *consumer) revokeCanceled(ids []string) {
 	for _, id := range ids {
 		if token, ok := c.ledger.token(id); ok {

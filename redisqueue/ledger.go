@@ -40,6 +40,13 @@ type held struct {
 	token int64
 }
 
+// empty reports whether the worker holds nothing.
+func (l *ledger) empty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.held) == 0
+}
+
 func newLedger() *ledger {
 	return &ledger{held: make(map[string]holding), strangers: make(map[string]stranger)}
 }
