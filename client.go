@@ -40,6 +40,7 @@ type Client struct {
 	queue      Queue
 	canceler   Canceler // nil if the queue isn't one
 	requeuer   Requeuer // nil if the queue isn't one
+	pauser     Pauser   // nil if the queue isn't one
 	store      StatusStore
 	getter     Getter // nil if the store isn't one
 	notes      *announcer
@@ -77,6 +78,7 @@ func newClient(b Backend) (*Client, []error) {
 	}
 	c.canceler, _ = b.Queue.(Canceler)
 	c.requeuer, _ = b.Queue.(Requeuer)
+	c.pauser, _ = b.Queue.(Pauser)
 	c.getter, _ = b.StatusStore.(Getter)
 	c.notes = newAnnouncer(b.Notifier, b.StatusStore != nil, log, tel)
 	return c, nil

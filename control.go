@@ -170,3 +170,28 @@ func (c *Client) saveRound(ctx context.Context, round *Job, token int64) error {
 	}
 	return nil
 }
+
+// Pause keeps all workers from claiming jobs of a queue until Resume, whatever is started anew meanwhile. Jobs can still be
+// enqueued and canceled, and those that were claimed go on. Pausing twice is pausing once.
+func (c *Client) Pause(ctx context.Context, queue string) error {
+	return c.steer("pause", queue, func(p Pauser) error { return p.Pause(ctx, queue) })
+}
+
+// Resume ends a pause: the queue's jobs are claimed again within a second. A queue that isn't paused stays as it is.
+func (c *Client) Resume(ctx context.Context, queue string) error {
+	return c.steer("resume", queue, func(p Pauser) error { return p.Resume(ctx, queue) })
+}
+
+func (c *Client) steer(doing, queue string, steer func(Pauser) error) error {
+	if c.pauser == nil {
+		return fmt.Errorf("%s queue %q: the queue cannot pause: %w", doing, queue, errors.ErrUnsupported)
+	}
+	err := CheckQueueName(queue)
+	if err == nil {
+		err = steer(c.pauser)
+	}
+	if err != nil {
+		return fmt.Errorf("%s queue %q: %w", doing, queue, err)
+	}
+	return nil
+}

@@ -91,6 +91,20 @@ func ExampleClient_Cancel() {
 	// Output: canceled <nil>
 }
 
+// While a queue is paused no worker starts any of its jobs; producers go on.
+func ExampleClient_Pause() {
+	ctx := context.Background()
+	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})
+	fmt.Println(client.Pause(ctx, "emails"))
+	_, err := client.Enqueue(ctx, Greeting{Name: "Ada"}, worker.OnQueue("emails"))
+	fmt.Println(err)
+	fmt.Println(client.Resume(ctx, "emails"))
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
+}
+
 // A handler says more than "it failed" with the verbs.
 func ExamplePermanent() {
 	errNotFound := errors.New("no such picture")

@@ -252,6 +252,15 @@ type Requeuer interface {
 	Reopen(ctx context.Context, job *Job) error
 }
 
+// Pauser is a Queue whose queues can be paused.
+type Pauser interface {
+	// Pause keeps all workers of a queue from claiming, until Resume, also when the server or the workers are started
+	// anew. Jobs can be enqueued and canceled meanwhile, and those that were claimed go on. Pausing twice is pausing once.
+	Pause(ctx context.Context, queue string) error
+	// Resume ends a pause: jobs are claimed again within a second. A queue that isn't paused stays as it is.
+	Resume(ctx context.Context, queue string) error
+}
+
 // Knower is a Queue that tells where jobs are.
 type Knower interface {
 	// Know returns where the queue keeps each job, in the order of the ids, of which a call may have any number.
@@ -281,6 +290,7 @@ type QueueStats struct {
 	Running   int64 // claimed
 	Dead      int64 // failed or canceled, and kept
 	Workers   int   // sessions that are open
+	Paused    bool  // nothing is claimed until it is resumed
 	// OldestAge is for how long the job that is next in line could have run, by the queue's clock. Zero when none waits,
 	// or when it isn't known.
 	OldestAge time.Duration

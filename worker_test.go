@@ -396,6 +396,43 @@ func TestQueueTroubleIsWaitedOut(t *testing.T) {
 	})
 }
 
+// What was claimed goes on, nothing more is started, also by pools that are started later; canceling still ends what waits.
+func TestAPausedQueueIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		handled := 0
+		r := newRig(t, func(context.Context, *worker.Job, ping) error {
+			time.Sleep(10 * time.Second)
+			handled++
+			return nil
+		}, func(c *worker.Config) { c.Concurrency = 1 }).start()
+		client := r.pool.Client()
+		runs := r.enqueue(1)
+		r.quiet()
+		require.NoError(t, client.Pause(t.Context(), "default"))
+		waits, unwanted := r.enqueue(2), r.enqueue(3)
+		r.after(time.Minute)
+		assert.Equal(t, succeeded, r.last(runs.ID).State)
+		assert.Equal(t, []worker.State{queued}, r.states(waits.ID))
+		state, err := client.Cancel(t.Context(), unwanted.ID)
+		require.NoError(t, err)
+		assert.Equal(t, canceled, state)
+
+		require.NoError(t, client.Resume(t.Context(), "default"))
+		r.after(time.Minute)
+		assert.Equal(t, succeeded, r.last(waits.ID).State)
+		assert.Equal(t, 2, handled)
+		r.stop()
+		assert.ErrorContains(t, client.Pause(t.Context(), "a b"), "contains ' '")
+	})
+}
+
+func TestAQueueThatCannotPauseSaysSo(t *testing.T) {
+	client, err := worker.NewClient(worker.Backend{Queue: struct{ worker.Queue }{workertest.NewQueue()}})
+	require.NoError(t, err)
+	require.ErrorIs(t, client.Pause(t.Context(), "default"), errors.ErrUnsupported)
+	require.ErrorIs(t, client.Resume(t.Context(), "default"), errors.ErrUnsupported)
+}
+
 func TestCancelEndsWhatWaitsAndStopsWhatRuns(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error {

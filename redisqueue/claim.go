@@ -48,11 +48,15 @@ func (c *consumer) Claim(ctx context.Context, opts worker.ClaimOptions) ([]*work
 func (c *consumer) wait(ctx context.Context, d time.Duration) (woken bool, err error) {
 	d = min(d, pollInterval)
 	c.mu.Lock()
+	paused := c.paused
 	due := !c.next.IsZero() && time.Until(c.next) <= d
 	if due {
 		d = time.Until(c.next)
 	}
 	c.mu.Unlock()
+	if paused {
+		return c.waitPaused(ctx, min(d, pausedInterval))
+	}
 	if d <= 0 {
 		return true, nil
 	}
@@ -79,6 +83,20 @@ func (c *consumer) wait(ctx context.Context, d time.Duration) (woken bool, err e
 		return false, c.lostError("wait on")
 	}
 	return false, explain("wait on", c.name, err)
+}
+
+// waitPaused waits until it is time to look whether the queue was resumed.
+func (c *consumer) waitPaused(ctx context.Context, d time.Duration) (woken bool, err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false, nil
+	case <-c.ctx.Done():
+		return false, c.lostError("wait on")
+	case <-ctx.Done():
+		return false, fmt.Errorf("wait on %s: %w", c.name, ctx.Err())
+	}
 }
 
 // beginWait keeps how to end a wait. It reports whether there is no reason to wait: a suspect may be claimed again.
@@ -207,12 +225,15 @@ func (c *consumer) noteNext(answer *claimAnswer) {
 	case !time.Now().Before(c.next):
 		c.early = min(max(2*c.early, time.Millisecond), maxEarly)
 	}
-	c.due, c.next = answer.next, time.Time{}
+	c.due, c.next, c.paused = answer.next, time.Time{}, answer.next == nextPaused
 	if answer.next >= 0 {
 		ms := min(max(answer.next-answer.now, 0), time.Hour.Milliseconds())
 		c.next = time.Now().Add(max(time.Duration(ms)*time.Millisecond, c.early))
 	}
 }
+
+// nextPaused stands, in a claimAnswer, for no time: the queue is paused.
+const nextPaused = -2
 
 // claimAnswer is the claim script's reply, as its header describes it.
 type claimAnswer struct {

@@ -18,6 +18,9 @@ import (
 const (
 	// pollInterval is how long a wait lasts at most, so that a lost wake-up costs no more.
 	pollInterval = 2 * time.Second
+	// pausedInterval is how often a worker looks whether a paused queue was resumed. It doesn't wait for a wake-up then, as
+	// each enqueue would be one.
+	pausedInterval = time.Second
 	// maxRevocations is how many revocations wait to be received; the others come again at the next beat.
 	maxRevocations = 1024
 	// closePause is how long Close waits at most before it tries again.
@@ -54,6 +57,7 @@ type consumer struct {
 	next     time.Time          // when there may be something to claim again, as far as is known; zero: not known
 	due      int64              // of the scheduled job that next is about, by Redis's clock
 	early    time.Duration      // how long to wait for it at least, as it was not due when it ought to be
+	paused   bool               // the queue was, when this worker last claimed
 	free     bool               // a suspect may be claimed again since the last claim began
 	endWait  context.CancelFunc // of the wait under way
 	closing  sync.Once

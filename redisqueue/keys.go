@@ -19,6 +19,7 @@ const (
 	keyWorkers     = "workers"     // ZSET worker → lease deadline in Redis time; 0 once fenced
 	keyScheduled   = "scheduled"   // ZSET id → due
 	keyDead        = "dead"        // ZSET id → time of death
+	keyPaused      = "paused"      // HASH "since" → ms, while nothing is to be claimed
 	keyWake        = "wake"        // LIST of at most one token
 	keyToken       = "token"       // STRING, the fencing counter
 	keyOvertaking  = "overtaking"  // STRING, number of a checkpoint that an earlier one must not follow; of one claim, an hour

@@ -134,6 +134,7 @@ var (
 	_ worker.Canceler = (*Queue)(nil)
 	_ worker.Requeuer = (*Queue)(nil)
 	_ worker.Knower   = (*Queue)(nil)
+	_ worker.Pauser   = (*Queue)(nil)
 )
 
 // New returns a Queue that uses client, which stays the caller's: it is never closed here. An error lists all that is

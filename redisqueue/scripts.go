@@ -34,6 +34,8 @@ var (
 	requeueMoveScript  = load("requeue_move")
 	knowScript         = load("know")
 	touchScript        = load("touch")
+	pauseScript        = load("pause")
+	resumeScript       = load("resume")
 )
 
 // script is one Lua script and what its header says. Among its keys, keyOthers comes last.

@@ -18,7 +18,7 @@ func allScripts() map[string]*script {
 	for _, s := range []*script{
 		enqueueScript, registerScript, claimScript, settleScript, checkpointScript, heartbeatScript, retireScript,
 		trimScript, wakeScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
-		knowScript, touchScript,
+		knowScript, touchScript, pauseScript, resumeScript,
 	} {
 		all[s.Name] = s
 	}

@@ -101,6 +101,12 @@ var operations = []struct {
 		_, err := s.queue.Know(ctx, "default", "waiting", "nobody")
 		return err
 	}},
+	{"pause", func(ctx context.Context, _ *testing.T, s *stage) error {
+		return s.queue.Pause(ctx, "default")
+	}},
+	{"resume", func(ctx context.Context, _ *testing.T, s *stage) error {
+		return s.queue.Resume(ctx, "default")
+	}},
 }
 
 // A server that says one of these has done nothing: every operation says so, has changed nothing, and succeeds when it

@@ -19,6 +19,7 @@ type faultyQueue struct {
 	draw    func(context.Context, string, string) (*worker.Job, int64, error)
 	reopen  func(context.Context, *worker.Job) error
 	know    func(queue string, ids []string) []worker.Place
+	paused  func(*MemoryQueue, *lane, bool) // after each pause and resume
 }
 
 // faulty makes a broken backend of a MemoryQueue.
@@ -89,6 +90,23 @@ func (q *faultyQueue) Know(ctx context.Context, queue string, ids ...string) ([]
 		return q.know(queue, ids), nil
 	}
 	return q.MemoryQueue.Know(ctx, queue, ids...)
+}
+
+func (q *faultyQueue) Pause(ctx context.Context, queue string) error {
+	return q.steer(q.MemoryQueue.Pause(ctx, queue), queue, true)
+}
+
+func (q *faultyQueue) Resume(ctx context.Context, queue string) error {
+	return q.steer(q.MemoryQueue.Resume(ctx, queue), queue, false)
+}
+
+func (q *faultyQueue) steer(err error, queue string, paused bool) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.paused != nil && err == nil {
+		q.paused(q.MemoryQueue, q.laneLocked(queue), paused)
+	}
+	return err
 }
 
 func (q *faultyQueue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, int64, error) {

@@ -21,6 +21,7 @@ type lane struct {
 	arrivals   int64
 	maxCrashes int // what the latest session was opened with
 	sessions   []*session
+	paused     bool
 	changed    chan struct{} // closed and replaced when there may be something to claim
 }
 

@@ -35,6 +35,7 @@ var (
 	_ worker.Canceler = (*MemoryQueue)(nil)
 	_ worker.Requeuer = (*MemoryQueue)(nil)
 	_ worker.Knower   = (*MemoryQueue)(nil)
+	_ worker.Pauser   = (*MemoryQueue)(nil)
 )
 
 // NewQueue returns an empty queue.
@@ -174,6 +175,31 @@ func (q *MemoryQueue) Know(ctx context.Context, queue string, ids ...string) ([]
 		places[i] = q.Place(queue, id)
 	}
 	return places, nil
+}
+
+// Pause implements worker.Pauser.
+func (q *MemoryQueue) Pause(ctx context.Context, queue string) error {
+	return q.setPaused(ctx, "Pause", queue, true)
+}
+
+// Resume implements worker.Pauser.
+func (q *MemoryQueue) Resume(ctx context.Context, queue string) error {
+	return q.setPaused(ctx, "Resume", queue, false)
+}
+
+func (q *MemoryQueue) setPaused(ctx context.Context, call, queue string, paused bool) error {
+	if err := q.begin(ctx, call); err != nil {
+		return err
+	}
+	if err := worker.CheckQueueName(queue); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.laneLocked(queue)
+	l.paused = paused
+	l.signal()
+	return nil
 }
 
 // MarkCanceled implements worker.Canceler.

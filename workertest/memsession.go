@@ -71,6 +71,9 @@ func (s *session) try(opts worker.ClaimOptions, deadline time.Time) ([]*worker.J
 		return nil, idling{}
 	}
 	now := s.queue.now()
+	if s.lane.paused {
+		return nil, idling{changed: s.lane.changed, pause: deadline.Sub(now)}
+	}
 	s.lane.promote(now)
 	var jobs []*worker.Job
 	for len(jobs) < opts.Limit {

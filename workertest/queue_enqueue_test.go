@@ -16,7 +16,7 @@ import (
 func TestQueueRows(t *testing.T) {
 	bad := make(map[string][]broken[worker.Queue])
 	for _, some := range []map[string][]broken[worker.Queue]{
-		badAtEnqueue, badAtClaim, badAtDelay, badAtSettle, badAtSession, badAtCheckpoint, badAtCancel, badAtRequeue, badAtKnow, badAtCrash,
+		badAtEnqueue, badAtClaim, badAtDelay, badAtSettle, badAtSession, badAtCheckpoint, badAtCancel, badAtRequeue, badAtKnow, badAtPause, badAtCrash,
 	} {
 		maps.Copy(bad, some)
 	}

@@ -265,6 +265,58 @@ var badAtKnow = map[string][]broken[worker.Queue]{
 	},
 }
 
+// pauses makes a broken backend of one that does something odd after each pause and resume.
+func pauses(what string, spoil func(q *MemoryQueue, l *lane, paused bool)) broken[worker.Queue] {
+	return faulty(what, func(q *faultyQueue) { q.paused = spoil })
+}
+
+var (
+	ignoresPauses = pauses("ignores pauses", func(_ *MemoryQueue, l *lane, _ bool) { l.paused = false })
+	neverResumes  = pauses("stays paused", func(_ *MemoryQueue, l *lane, _ bool) { l.paused = true })
+)
+
+var badAtPause = map[string][]broken[worker.Queue]{
+	"pause": {ignoresPauses, neverResumes},
+	"pause leaves held": {
+		ignoresPauses, neverResumes,
+		pauses("gives back what is held", func(_ *MemoryQueue, l *lane, paused bool) {
+			for _, s := range slices.Clone(l.sessions) {
+				if paused {
+					s.endLocked(0)
+				}
+			}
+		}),
+	},
+	"pause is of one queue": {
+		pauses("pauses all queues", func(q *MemoryQueue, _ *lane, paused bool) {
+			for _, l := range q.lanes {
+				l.paused = paused
+			}
+		}),
+		faulty("counts pauses", func(q *faultyQueue) {
+			pauses := 0
+			q.paused = func(_ *MemoryQueue, l *lane, paused bool) {
+				if paused {
+					pauses++
+				} else if pauses = max(pauses-1, 0); pauses > 0 {
+					l.paused = true
+				}
+			}
+		}),
+	},
+	"resume": {
+		neverResumes,
+		faultySessions("wakes nobody", func(s *faultySession) {
+			s.claim = func(ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+				if opts.Wait > 0 {
+					<-ctx.Done()
+				}
+				return s.session.Claim(ctx, opts)
+			}
+		}),
+	},
+}
+
 var badAtCrash = map[string][]broken[worker.Queue]{
 	"alive": {
 		faultySessions("doesn't renew its lease", func(s *faultySession) { s.crash() }),

@@ -13,6 +13,7 @@
 -- KEYS[10] scheduled
 -- KEYS[11] wake
 -- KEYS[12] token
+-- KEYS[13] paused
 -- ARGV[1] worker
 -- ARGV[2] the most jobs to hand out
 -- ARGV[3] a token that the new ones must exceed
@@ -22,7 +23,7 @@
 -- ARGV[7] poll interval in ms
 -- Returns 'lost' when the session is over, else {now, next, token, dropped, n, id, body × n, index, 'attempts crashes
 --   canceled', checkpoint × some}. Times are in ms; next is when the next scheduled job is due, now when more waits
---   already, -1 if nothing is scheduled. The n jobs have the tokens from token on. Jobs without the last three have
+--   already, -1 if nothing is scheduled, -2 when the queue is paused. The n jobs have the tokens from token on. Jobs without the last three have
 --   none of it. A dropped entry had no body, or was a second one of a job in the reply.
 local pending = KEYS[1]
 local suspects = KEYS[2]
@@ -36,6 +37,7 @@ local workers = KEYS[9]
 local scheduled = KEYS[10]
 local wake = KEYS[11]
 local token = KEYS[12]
+local paused = KEYS[13]
 
 local limit = tonumber(ARGV[2])
 local may_suspect = ARGV[4] == '1'
@@ -53,6 +55,9 @@ if not registered(workers, ARGV[1]) then
 end
 
 local now = now_ms()
+if redis.call('EXISTS', paused) == 1 then
+  return {now, -2, 0, 0, 0}
+end
 local due = next_due(scheduled)
 if due and due <= now then
   local ids = redis.call('ZRANGEBYSCORE', scheduled, '-inf', string.format('%.0f', now), 'LIMIT', 0,

@@ -1,0 +1,98 @@
+package workertest
+
+import (
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// pauseRows are the promises of worker.Pauser.
+var pauseRows = []row[*queueBench]{
+	{name: "pause", run: pause,
+		promise: "of a paused queue nothing is claimed, neither what waits nor what falls due"},
+	{name: "pause leaves held", run: pauseLeavesHeld,
+		promise: "jobs that were claimed before a pause can be settled and put back"},
+	{name: "pause is of one queue", run: pauseIsOfOneQueue,
+		promise: "pausing a queue leaves others alone, and pausing twice is pausing once"},
+	{name: "resume", run: resume,
+		promise: "a claim that waits on a paused queue is given its jobs within a second after the pause"},
+}
+
+// pauser returns the queue as a Pauser, and skips the row if it isn't one.
+func (b *queueBench) pauser() worker.Pauser {
+	pauser, ok := b.queue.(worker.Pauser)
+	if !ok {
+		b.Skipf("the queue is not a Pauser")
+	}
+	return pauser
+}
+
+func (b *queueBench) pause(queue string) {
+	b.Helper()
+	b.ok(b.pauser().Pause(b.ctx, queue), "pause")
+}
+
+func (b *queueBench) resume(queue string) {
+	b.Helper()
+	b.ok(b.pauser().Resume(b.ctx, queue), "resume")
+}
+
+func pause(b *queueBench) {
+	b.pause(b.name)
+	jobs := b.enqueue(b.job(), b.job(worker.After(20*time.Millisecond)))
+	c := b.consume()
+	c.none("the queue is paused")
+	b.pass(50 * time.Millisecond)
+	c.none("the queue is paused")
+	b.resume(b.name)
+	b.sameOrder(c.claim(2), jobs)
+}
+
+func pauseLeavesHeld(b *queueBench) {
+	b.pauser()
+	b.enqueue(b.jobs(3)...)
+	c := b.consume()
+	jobs := c.claim(3)
+	b.pause(b.name)
+	c.settle(worker.ActionComplete, jobs[0])
+	c.settle(worker.ActionRelease, jobs[1])
+	c.settle(worker.ActionBury, jobs[2])
+	c.none("the queue is paused")
+	b.resume(b.name)
+	b.sameOrder(c.claim(1), jobs[1:2])
+	c.none("nothing else waits")
+}
+
+func pauseIsOfOneQueue(b *queueBench) {
+	b.resume(b.name)
+	other := b.name + ".other"
+	b.pause(other)
+	b.pause(other)
+	b.enqueue(b.job(worker.OnQueue(other)), b.job())
+	b.consume().one()
+	c := b.consumeWith(other, worker.ConsumeOptions{})
+	c.none("its queue is paused")
+	b.resume(other)
+	c.one()
+}
+
+func resume(b *queueBench) {
+	b.pause(b.name)
+	c := b.consume()
+	b.enqueue(b.job())
+	c.none("the queue is paused")
+	claimed := make(chan int, 1)
+	if b.advance != nil { // the row's clock stands still while a claim waits
+		b.resume(b.name)
+		c.one()
+		return
+	}
+	go func() {
+		jobs, _ := c.Claim(b.ctx, worker.ClaimOptions{Limit: 1, Wait: b.patience})
+		claimed <- len(jobs)
+	}()
+	b.resume(b.name)
+	if n := received(b.bench, claimed, "the claim"); n != 1 {
+		b.Fatalf("claimed %d jobs after the pause, want 1", n)
+	}
+}
