@@ -36,6 +36,7 @@ var (
 	touchScript        = load("touch")
 	pauseScript        = load("pause")
 	resumeScript       = load("resume")
+	statsScript        = load("stats")
 )
 
 // script is one Lua script and what its header says. Among its keys, keyOthers comes last.

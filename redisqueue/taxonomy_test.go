@@ -107,6 +107,10 @@ var operations = []struct {
 	{"resume", func(ctx context.Context, _ *testing.T, s *stage) error {
 		return s.queue.Resume(ctx, "default")
 	}},
+	{"stats", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, err := s.queue.Stats(ctx, "default")
+		return err
+	}},
 }
 
 // A server that says one of these has done nothing: every operation says so, has changed nothing, and succeeds when it

@@ -13,6 +13,16 @@ local function counts(value)
   return count(attempts), count(crashes)
 end
 
+-- since returns when a living job became due again, in ms, and the trace of its attempt before, by its value in history;
+-- '' for what that doesn't say. A dead one's value has its state in that place.
+local function since(value)
+  local due, trace = string.match(value or '', '^%S+ %S+ (%S+) ?(%S*)')
+  if not due or #due > 16 or not string.match(due, '^[1-9]%d*$') then
+    return '', ''
+  end
+  return due, #trace <= 55 and trace or ''
+end
+
 -- ended returns how a dead job ended, by its value in history: 'f', 'c', or '' when that isn't known.
 local function ended(value)
   return string.match(value or '', '^%S+ %S+ ([fc])') or ''
