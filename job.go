@@ -77,7 +77,8 @@ type Job struct {
 	// RunnableAt is since when the job could have run, by the clock of whoever decided that: EnqueuedAt, RunAt, or when
 	// the queue made it due again. Zero when the queue doesn't know, as after a crash.
 	RunnableAt time.Time
-	// PreviousTrace is the Trace of the verdict that put the job back, empty if there is none.
+	// PreviousTrace is the Trace of the verdict that put the job back, empty if there is none. A release without one, as
+	// of a job that didn't start, leaves that of the attempt before.
 	PreviousTrace string
 	// CheckpointData is the last checkpoint, nil if there is none.
 	CheckpointData []byte

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -287,6 +286,7 @@ func (a *claimAnswer) job(i int, queue string) *worker.Job {
 	}
 	job.Token = a.token + int64(i)
 	job.Attempt = 1
+	job.RunnableAt = runnableAt(job, 0)
 	if job.Reject == nil && !job.ExpiresAt.IsZero() && time.UnixMilli(a.now).After(job.ExpiresAt) {
 		job.Reject = worker.ErrExpired
 	}
@@ -298,15 +298,15 @@ func (a *claimAnswer) job(i int, queue string) *worker.Job {
 func (a *claimAnswer) enrich(jobs []*worker.Job, maxCrashes int) error {
 	var errs []error
 	for i := 0; i+2 < len(a.rare); i += 3 {
-		if err := enrich(jobs, a.rare[i:i+3], maxCrashes); err != nil {
+		if err := a.enrichOne(jobs, a.rare[i:i+3], maxCrashes); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// enrich adds index, counts and checkpoint of one job.
-func enrich(jobs []*worker.Job, rare []rueidis.RedisMessage, maxCrashes int) error {
+// enrichOne adds index, past and checkpoint of one job.
+func (a *claimAnswer) enrichOne(jobs []*worker.Job, rare []rueidis.RedisMessage, maxCrashes int) error {
 	index, err := rare[0].AsInt64()
 	if err != nil || index < 1 || int(index) > len(jobs) {
 		return &replyError{claimScript.Name, "index out of range"}
@@ -319,16 +319,16 @@ func enrich(jobs []*worker.Job, rare []rueidis.RedisMessage, maxCrashes int) err
 	if err != nil {
 		return err
 	}
-	attempts, crashes, canceled, err := readCounts(text)
+	past, err := readPast(text)
 	if err != nil {
 		return err
 	}
 	job := jobs[index-1]
-	job.Attempt, job.Crashes = attempts+1, crashes
+	past.addTo(job, a.now)
 	if len(checkpoint) > 0 {
 		job.CheckpointData = checkpoint
 	}
-	job.Reject = reject(job.Reject, crashes >= maxCrashes, canceled)
+	job.Reject = reject(job.Reject, past.crashes >= maxCrashes, past.canceled)
 	return nil
 }
 
@@ -345,19 +345,4 @@ func reject(found error, crashLoop, canceled bool) error {
 		return worker.ErrCrashLoop
 	}
 	return found
-}
-
-// readCounts reads "attempts crashes canceled".
-func readCounts(text string) (attempts, crashes int, canceled bool, err error) {
-	fields := strings.Fields(text)
-	if len(fields) != 3 {
-		return 0, 0, false, &replyError{claimScript.Name, fmt.Sprintf("counts %q", text)}
-	}
-	if attempts, err = strconv.Atoi(fields[0]); err == nil {
-		crashes, err = strconv.Atoi(fields[1])
-	}
-	if err != nil {
-		return 0, 0, false, &replyError{claimScript.Name, fmt.Sprintf("counts %q", text)}
-	}
-	return attempts, crashes, fields[2] == "1", nil
 }

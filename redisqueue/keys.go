@@ -12,7 +12,7 @@ const (
 	keyPending     = "pending"     // LIST of job ids, oldest left
 	keySuspects    = "suspects"    // LIST of ids that have taken down workers, claimed before pending
 	keyJobs        = "jobs"        // HASH id → encoded job
-	keyHistory     = "history"     // HASH id → "attempts crashes", for dead ones "attempts crashes state cause"
+	keyHistory     = "history"     // HASH id → "attempts crashes [due [trace]]", for dead ones "attempts crashes state cause"
 	keyCheckpoints = "checkpoints" // HASH id → bytes
 	keyCancels     = "cancels"     // HASH id → token of the cancel
 	keyVoid        = "void"        // HASH id → how many entries in pending and suspects no longer count

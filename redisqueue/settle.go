@@ -87,7 +87,7 @@ func (c *consumer) settleArgs(verdicts []worker.Verdict) []string {
 		}
 	}
 	tokens := numerals(c.ledger.allInRedis(verdicts))
-	args := make([]string, 0, 5+2*complete+5*(len(verdicts)-complete))
+	args := make([]string, 0, 5+2*complete+6*(len(verdicts)-complete))
 	args = append(append(args, c.worker, strconv.Itoa(c.threshold)), c.queue.deadArgs()...)
 	args = append(args, strconv.Itoa(complete))
 	for i, v := range verdicts {
@@ -98,7 +98,7 @@ func (c *consumer) settleArgs(verdicts []worker.Verdict) []string {
 	for i, v := range verdicts {
 		if v.Action != worker.ActionComplete {
 			args = append(args, v.Job.ID, tokens[i], actionArg(v.Action),
-				strconv.FormatInt(ceilMillis(max(v.Delay, 0)), 10), causeArg(v.Cause))
+				strconv.FormatInt(ceilMillis(max(v.Delay, 0)), 10), causeArg(v.Cause), traceArg(v.Trace))
 		}
 	}
 	return args

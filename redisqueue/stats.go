@@ -132,14 +132,3 @@ func (a *statsAnswer) oldest() time.Duration {
 	}
 	return oldest
 }
-
-// runnableAt returns since when a job could have run. due is when it became due again, in ms; 0 when it never did.
-func runnableAt(job *worker.Job, due int64) time.Time {
-	switch {
-	case due > 0:
-		return time.UnixMilli(due).UTC()
-	case job.RunAt.After(job.EnqueuedAt):
-		return job.RunAt
-	}
-	return job.EnqueuedAt
-}

@@ -59,7 +59,7 @@ func verdictsOf(raw []byte) (events []history.Event) {
 	for args = args[5:]; complete > 0; args, complete = args[2:], complete-1 {
 		add(args[0], args[1], "complete")
 	}
-	for ; len(args) >= 5; args = args[5:] {
+	for ; len(args) >= 6; args = args[6:] {
 		add(args[0], args[1], args[2])
 	}
 	return events

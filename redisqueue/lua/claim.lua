@@ -22,9 +22,10 @@
 -- ARGV[6] crashes at which a job is a suspect
 -- ARGV[7] poll interval in ms
 -- Returns 'lost' when the session is over, else {now, next, token, dropped, n, id, body × n, index, 'attempts crashes
---   canceled', checkpoint × some}. Times are in ms; next is when the next scheduled job is due, now when more waits
---   already, -1 if nothing is scheduled, -2 when the queue is paused. The n jobs have the tokens from token on. Jobs without the last three have
---   none of it. A dropped entry had no body, or was a second one of a job in the reply.
+--   canceled due trace', checkpoint × some}. Times are in ms; next is when the next scheduled job is due, now when more
+--   waits already, -1 if nothing is scheduled, -2 when the queue is paused. The n jobs have the tokens from token on. Jobs
+--   without the last three have none of it; due is when the job became due again and trace that of its attempt before, both left out where they aren't
+--   known. A dropped entry had no body, or was a second one of a job in the reply.
 local pending = KEYS[1]
 local suspects = KEYS[2]
 local jobs = KEYS[3]
@@ -289,8 +290,9 @@ if rare and #ids > 0 then
   for i = 1, #ids do
     if histories[i] or canceled[i] or kept[i] then
       local attempts, crashes = counts(histories[i])
+      local due_again, trace = since(histories[i])
       reply[#reply + 1] = i
-      reply[#reply + 1] = attempts .. ' ' .. crashes .. ' ' .. (canceled[i] and 1 or 0)
+      reply[#reply + 1] = attempts .. ' ' .. crashes .. ' ' .. (canceled[i] and 1 or 0) .. ' ' .. due_again .. ' ' .. trace
       reply[#reply + 1] = kept[i] or ''
     end
   end

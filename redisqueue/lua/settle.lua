@@ -17,9 +17,10 @@
 -- ARGV[3] greatest age of dead jobs in ms
 -- ARGV[4] greatest number of dead jobs
 -- ARGV[5] n, the number of jobs that are complete
--- ARGV[6…] id and token of each of those n; then five for each other verdict: id, token, action, delay in ms, cause.
---   Actions: 'retry', 'snooze', 'release', 'f' (bury as failed), 'c' (bury as canceled). Jobs that are released without
---   a delay end at the head in claim order.
+-- ARGV[6…] id and token of each of those n; then six for each other verdict: id, token, action, delay in ms, cause and
+--   trace of the attempt, '' for none. Actions: 'retry', 'snooze', 'release', 'f' (bury as failed), 'c' (bury as
+--   canceled). Jobs that are released without a delay end at the head in claim order. A release without a trace leaves
+--   that of the attempt before, and without a delay also since when the job could run.
 -- Returns 'lost' when the session is over, else {ignored, trimmed}: verdicts that were ignored, and dead jobs that were
 --   forgotten for their age or number.
 local pending = KEYS[1]
@@ -41,12 +42,12 @@ if not registered(workers, ARGV[1]) then
 end
 
 local n = tonumber(ARGV[5])
-local others = 6 + 2 * n -- where the verdicts of five begin
+local others = 6 + 2 * n -- where the verdicts of six begin
 local ids = {}
 for i = 6, others - 1, 2 do
   ids[#ids + 1] = ARGV[i]
 end
-for i = others, #ARGV, 5 do
+for i = others, #ARGV, 6 do
   ids[#ids + 1] = ARGV[i]
 end
 local tokens = redis.call('HMGET', inflight, unpack(ids))
@@ -99,22 +100,34 @@ local settled = {}
 local released, to_scheduled = {}, {}
 local to_history, to_dead, unmarked = {}, {}, {}
 
-local function put_off(i, id, delay)
-  local at = now + (marks[i] and 0 or delay)
-  to_scheduled[#to_scheduled + 1] = string.format('%.0f', at)
-  to_scheduled[#to_scheduled + 1] = id
+-- remember writes the counts of a job that is put back, when it is due again, and the trace of its attempt.
+local function remember(id, attempts, crashes, at, trace)
+  to_history[#to_history + 1] = id
+  to_history[#to_history + 1] = attempts .. ' ' .. crashes .. ' ' .. at .. (trace ~= '' and ' ' .. trace or '')
 end
 
-local function judge(i, id, action, delay, cause)
+-- put_off schedules a job and returns when it is due.
+local function put_off(i, id, delay)
+  local at = string.format('%.0f', now + (marks[i] and 0 or delay))
+  to_scheduled[#to_scheduled + 1] = at
+  to_scheduled[#to_scheduled + 1] = id
+  return at
+end
+
+local function judge(i, id, action, delay, cause, trace)
   local attempts, crashes = counts(histories[i])
   if action == 'release' and delay == 0 then
     released[#released + 1] = {id = id, token = whole(tokens[i])}
-  elseif action == 'release' or action == 'snooze' then
-    put_off(i, id, delay)
+    if trace ~= '' then
+      remember(id, attempts, crashes, string.format('%.0f', now), trace)
+    end
+  elseif action == 'release' then
+    local _, before = since(histories[i])
+    remember(id, attempts, crashes, put_off(i, id, delay), trace ~= '' and trace or before)
+  elseif action == 'snooze' then
+    remember(id, attempts, crashes, put_off(i, id, delay), trace)
   elseif action == 'retry' then
-    to_history[#to_history + 1] = id
-    to_history[#to_history + 1] = (attempts + 1) .. ' ' .. crashes
-    put_off(i, id, delay)
+    remember(id, attempts + 1, crashes, put_off(i, id, delay), trace)
   else
     to_history[#to_history + 1] = id
     to_history[#to_history + 1] = attempts .. ' ' .. crashes .. ' ' .. action .. ' ' .. cause
@@ -125,13 +138,13 @@ local function judge(i, id, action, delay, cause)
 end
 
 local i = n
-for at = others, #ARGV, 5 do
+for at = others, #ARGV, 6 do
   i = i + 1
   local id = ids[i]
   if holds(i, ARGV[at + 1]) and not seen[id] then
     seen[id] = true
     settled[#settled + 1] = id
-    judge(i, id, ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4])
+    judge(i, id, ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
   else
     ignored = ignored + 1
   end

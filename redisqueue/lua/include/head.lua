@@ -1,5 +1,6 @@
--- put_back gives ids back to the head of the queue, the last one first in line. Each counts a crash when crash is 1;
--- those with threshold crashes go to the suspects. It only adds: the caller removes them from where they were.
+-- put_back gives ids back to the head of the queue, the last one first in line. Each counts a crash when crash is 1, and
+-- then nobody knows any more since when it could run; those with threshold crashes go to the suspects. It only adds: the
+-- caller removes them from where they were.
 local function put_back(pending, suspects, history, ids, crash, threshold)
   local values = look_up(history, ids)
   local to_pending, to_suspects, to_history = {}, {}, {}
