@@ -54,6 +54,7 @@ var (
 	_ worker.Notifier   = (*Notifier)(nil)
 	_ worker.Resetter   = (*Notifier)(nil)
 	_ worker.Subscriber = (*Notifier)(nil)
+	_ worker.Pinger     = (*Notifier)(nil)
 )
 
 // New returns a Notifier that uses client, which stays the caller's and must live until Close has returned. An error
@@ -70,6 +71,18 @@ func New(client rueidis.Client, cfg Config) (*Notifier, error) {
 // the Notifier runs any more. While the client is opening a connection to a server that hangs, that takes as long as the
 // client lets it. Notify goes on working. Closing twice is closing once.
 func (n *Notifier) Close() { n.hub.close() }
+
+// Ping asks whether the server answers, for as long as Config.Timeout. Of a cluster one node is asked. It says nothing of
+// the subscribing connection, which is opened again by itself.
+func (n *Notifier) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.hub.config.Timeout)
+	defer cancel()
+	client := n.hub.client
+	if err := client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
+		return fmt.Errorf("ping redis: %w", err)
+	}
+	return nil
+}
 
 // Channel returns the name of the channel that belongs to a topic: where other programs may publish plain messages, and
 // where the host's own messages go.

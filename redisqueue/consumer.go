@@ -54,6 +54,7 @@ type consumer struct {
 
 	mu       sync.Mutex
 	over     bool               // lost or closed
+	muted    bool               // Close has returned, or is about to: no hook is called any more
 	next     time.Time          // when there may be something to claim again, as far as is known; zero: not known
 	due      int64              // of the scheduled job that next is about, by Redis's clock
 	early    time.Duration      // how long to wait for it at least, as it was not due when it ought to be
@@ -172,6 +173,7 @@ func (c *consumer) close(ctx context.Context) error {
 	c.over = true
 	c.mu.Unlock()
 	c.cancel()
+	defer c.mute()
 	whole := context.WithoutCancel(ctx)
 	deadline, ok := ctx.Deadline()
 	if ok {

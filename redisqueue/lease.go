@@ -87,19 +87,26 @@ func (c *consumer) logTrouble(troubled *bool, err error) {
 // beat renews the lease once and acts on what Redis says. Handlers hear what concerns them before the host's hook is
 // called, which may take its time.
 func (c *consumer) beat() error {
+	const doing = "renew the lease on"
 	b, err := c.ask(c.ctx)
 	if err != nil {
-		return explain("renew the lease on", c.name, err)
+		err = explain(doing, c.name, err)
+		if c.ctx.Err() == nil { // else the session has ended in the middle, and nothing failed
+			c.renewed(err)
+		}
+		return err
 	}
 	sign, detail := c.judge(b)
 	if b.over {
 		c.lose()
+		c.renewed(c.lostError(doing))
 		c.tell(sign, detail)
 		return nil
 	}
 	c.witness.acknowledged(b.contact, c.queue.config.Lease)
 	missing := c.reconcile(b.held)
 	c.revokeCanceled(b.canceled)
+	c.renewed(nil)
 	c.tell(sign, detail)
 	if missing > 0 {
 		c.tell(SignJobsMissing, fmt.Sprintf("%d jobs of those that the worker holds", missing))
@@ -305,6 +312,7 @@ func (c *consumer) revoke(r worker.Revocation) bool {
 // when it fails is moved at a later beat, by this worker or another.
 func (c *consumer) takeOver(dead expired) {
 	moved, err := c.retire(c.ctx, dead.worker, dead.deadline, true, maxReapCalls)
+	c.recovered(moved)
 	logger := c.queue.config.Logger.With("queue", c.name, "worker", dead.worker, "jobs", moved)
 	if err != nil && !errors.Is(err, errNotRetired) {
 		c.reaper.fence(dead.worker)

@@ -135,6 +135,7 @@ var (
 	_ worker.Requeuer = (*Queue)(nil)
 	_ worker.Knower   = (*Queue)(nil)
 	_ worker.Pauser   = (*Queue)(nil)
+	_ worker.Pinger   = (*Queue)(nil)
 )
 
 // New returns a Queue that uses client, which stays the caller's: it is never closed here. An error lists all that is
@@ -145,6 +146,13 @@ func New(client rueidis.Client, cfg Config) (*Queue, error) {
 		return nil, fmt.Errorf("new Redis queue: %w", err)
 	}
 	return &Queue{client: client, config: cfg}, nil
+}
+
+// Ping asks whether the server answers, for as long as Config.Timeout. Of a cluster one node is asked.
+func (q *Queue) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
+	defer cancel()
+	return explain("ping", "redis", q.client.Do(ctx, q.client.B().Ping().Build()).Error())
 }
 
 // call runs a script under the Queue's timeout. It ends early with ctx, which says nothing about whether the script ran.

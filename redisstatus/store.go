@@ -35,6 +35,7 @@ type Store struct {
 var (
 	_ worker.StatusStore = (*Store)(nil)
 	_ worker.Getter      = (*Store)(nil)
+	_ worker.Pinger      = (*Store)(nil)
 )
 
 // New returns a Store that uses client, which stays the caller's: it is never closed here. An error lists all that is
@@ -45,6 +46,16 @@ func New(client rueidis.Client, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("new Redis status store: %w", err)
 	}
 	return &Store{client: client, config: cfg}, nil
+}
+
+// Ping asks whether the server answers, for as long as Config.Timeout. Of a cluster one node is asked.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	if err := s.client.Do(ctx, s.client.B().Ping().Build()).Error(); err != nil {
+		return fmt.Errorf("ping redis: %w", err)
+	}
+	return nil
 }
 
 // key is the key of a job's row. The id alone decides its slot.

@@ -113,6 +113,7 @@ var (
 	_ worker.Getter      = (*Store)(nil)
 	_ worker.Unfinished  = (*Store)(nil)
 	_ worker.SweepLock   = (*Store)(nil)
+	_ worker.Pinger      = (*Store)(nil)
 )
 
 // New returns a Store that uses db, which stays the caller's: it is never closed here. An error lists all that is
@@ -129,6 +130,14 @@ func New(db *sql.DB, cfg Config) (*Store, error) {
 	s := &Store{db: db, config: cfg, dialect: dialects[cfg.Dialect], writer: make(chan struct{}, 1)}
 	s.writer <- struct{}{}
 	return s, nil
+}
+
+// Ping asks whether the database answers, for as long as ctx. It waits for a connection like any other call.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.db.PingContext(ctx); err != nil {
+		return fmt.Errorf("ping the database: %w", err)
+	}
+	return nil
 }
 
 // query runs a statement written for any dialect and calls scan for each row of the answer.
