@@ -9,7 +9,7 @@
 //
 // MemoryQueue, MemoryStatusStore and Recorder keep those promises in the memory of one process: they are for tests and
 // demonstrations, not for production, as a restart forgets everything. They start no goroutine that outlives a
-// call, a Subscribe's context apart, and take their time from package time, so that they work in a testing/synctest
+// call, a Subscribe's context apart, though timers of a session that is open, and take their time from package time, so that they work in a testing/synctest
 // bubble.
 //
 // Run runs one handler once, without a queue and a pool.

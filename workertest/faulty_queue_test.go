@@ -20,6 +20,8 @@ type faultyQueue struct {
 	reopen  func(context.Context, *worker.Job) error
 	know    func(queue string, ids []string) []worker.Place
 	paused  func(*MemoryQueue, *lane, bool) // after each pause and resume
+	stats   func(*worker.QueueStats)
+	ping    func(context.Context) error
 }
 
 // faulty makes a broken backend of a MemoryQueue.
@@ -107,6 +109,19 @@ func (q *faultyQueue) steer(err error, queue string, paused bool) error {
 		q.paused(q.MemoryQueue, q.laneLocked(queue), paused)
 	}
 	return err
+func (q *faultyQueue) Stats(ctx context.Context, queue string) (worker.QueueStats, error) {
+	stats, err := q.MemoryQueue.Stats(ctx, queue)
+	if q.stats != nil {
+		q.stats(&stats)
+	}
+	return stats, err
+}
+
+func (q *faultyQueue) Ping(ctx context.Context) error {
+	if q.ping != nil {
+		return q.ping(ctx)
+	}
+	return q.MemoryQueue.Ping(ctx)
 }
 
 func (q *faultyQueue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, int64, error) {

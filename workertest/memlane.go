@@ -36,6 +36,8 @@ type entry struct {
 	checkpoint        []byte
 	canceled          bool
 	state             worker.State // the final one, of a dead entry
+	runnable          time.Time    // since when it could have run; zero when that isn't known
+	trace             string       // of the attempt before
 
 	// Of a waiting entry: either its element in a list, or its due time and index in the schedule.
 	list    *list.List
@@ -65,7 +67,10 @@ func (l *lane) admit(e *entry, body []byte, due time.Time) {
 	if err != nil {
 		e.broken = &worker.DecodeError{ID: e.id, Body: slices.Clone(body), Err: errors.Unwrap(err)}
 	} else {
-		e.expires = job.ExpiresAt
+		e.expires, e.runnable = job.ExpiresAt, job.EnqueuedAt
+		if due.After(e.runnable) {
+			e.runnable = due
+		}
 	}
 	l.entries[e.id] = e
 	l.wait(e, due)
@@ -109,6 +114,7 @@ func (l *lane) hasten(e *entry) {
 	if e.list == nil {
 		l.unlink(e)
 		l.wait(e, time.Time{})
+		e.runnable = l.now()
 	}
 }
 

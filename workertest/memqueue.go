@@ -14,7 +14,8 @@ import (
 // MemoryQueue is a worker.Queue in memory, for tests and demonstrations. It has all optional powers. The zero value is
 // ready to use; the exported fields may be set before the first call.
 //
-// A session's lease runs out only after Crash, as nothing else can keep a worker from its own memory.
+// A session's lease runs out only after Crash, as nothing else can keep a worker from its own memory. Where somebody
+// listens, it tells of renewals all the same, each fifth of a lease; they never fail.
 type MemoryQueue struct {
 	// Lease is how long the jobs of a crashed session stay its own. Zero means 10 seconds.
 	Lease time.Duration
@@ -36,6 +37,8 @@ var (
 	_ worker.Requeuer = (*MemoryQueue)(nil)
 	_ worker.Knower   = (*MemoryQueue)(nil)
 	_ worker.Pauser   = (*MemoryQueue)(nil)
+	_ worker.Sampler  = (*MemoryQueue)(nil)
+	_ worker.Pinger   = (*MemoryQueue)(nil)
 )
 
 // NewQueue returns an empty queue.
@@ -107,9 +110,11 @@ func (q *MemoryQueue) Consume(ctx context.Context, queue string, opts worker.Con
 	l.maxCrashes = opts.MaxCrashes
 	s := &session{
 		queue: q, lane: l, maxCrashes: opts.MaxCrashes, held: make(map[string]*entry),
+		onRenewal: opts.OnRenewal, onRecovered: opts.OnRecovered,
 		lost: make(chan struct{}), revoked: make(chan worker.Revocation, 64),
 	}
 	l.sessions = append(l.sessions, s)
+	s.renewLocked()
 	return s, nil
 }
 

@@ -15,6 +15,10 @@ type session struct {
 	lane       *lane
 	maxCrashes int
 
+	onRenewal   func(error)
+	onRecovered func(int)
+	renewal     *time.Timer // where onRenewal is set: when the lease is renewed next
+
 	held    map[string]*entry
 	suspect *entry // the one of held that may take this worker down and is to run
 	over    bool
@@ -158,6 +162,7 @@ func (s *session) holdLocked(e *entry, minToken int64, now time.Time) *worker.Jo
 		job = &worker.Job{ID: e.id, Queue: s.lane.name, Payload: slices.Clone(e.body)}
 	}
 	job.Attempt, job.Crashes, job.Token = e.attempts+1, e.crashes, e.token
+	job.RunnableAt, job.PreviousTrace = e.runnable, e.trace
 	job.CheckpointData = slices.Clone(e.checkpoint)
 	job.Reject = reject
 	return job
@@ -186,6 +191,9 @@ func (s *session) Settle(ctx context.Context, verdicts ...worker.Verdict) error 
 			s.queue.ignored++
 		case v.Action == worker.ActionRelease && (v.Delay <= 0 || e.canceled):
 			s.dropLocked(e)
+			if v.Trace != "" { // an attempt was broken off
+				e.runnable, e.trace = s.queue.now(), v.Trace
+			}
 			released = append(released, e)
 		default:
 			s.dropLocked(e)
@@ -203,14 +211,27 @@ func (s *session) applyLocked(e *entry, v worker.Verdict) {
 		delete(s.lane.entries, e.id)
 	case worker.ActionRetry:
 		e.attempts++
-		s.lane.wait(e, s.queue.now().Add(v.Delay))
+		s.putOffLocked(e, v)
 	case worker.ActionSnooze, worker.ActionRelease:
-		s.lane.wait(e, s.queue.now().Add(v.Delay))
+		s.putOffLocked(e, v)
 	case worker.ActionBury:
 		s.lane.bury(e, worker.StateFailed)
 	case worker.ActionCancel:
 		s.lane.bury(e, worker.StateCanceled)
 	}
+}
+
+// putOffLocked makes e wait for as long as a verdict says. A release without a trace leaves that of the attempt before.
+func (s *session) putOffLocked(e *entry, v worker.Verdict) {
+	due := s.queue.now()
+	if !e.canceled {
+		due = due.Add(max(v.Delay, 0))
+	}
+	e.runnable = due
+	if v.Trace != "" || v.Action != worker.ActionRelease {
+		e.trace = v.Trace
+	}
+	s.lane.wait(e, due)
 }
 
 // heldLocked returns the entry of a claim that is this session's, else nil.
@@ -295,12 +316,53 @@ func (s *session) crash() {
 	if s.over || s.expiry != nil {
 		return
 	}
+	if s.renewal != nil {
+		s.renewal.Stop()
+	}
 	s.expiry = time.AfterFunc(s.queue.lease(), func() {
+		if recovered := s.expire(); recovered != nil {
+			recovered()
+		}
+	})
+}
+
+// expire ends a session whose lease has run out. It returns what tells one of the other sessions, nil when there is
+// nobody or nothing to tell.
+func (s *session) expire() (recovered func()) {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	if s.over {
+		return nil
+	}
+	jobs := len(s.held)
+	s.endLocked(1)
+	close(s.lost)
+	for _, heir := range s.lane.sessions {
+		if heir.expiry != nil {
+			continue
+		}
+		if jobs > 0 && heir.onRecovered != nil {
+			return func() { heir.onRecovered(jobs) }
+		}
+		return nil
+	}
+	return nil
+}
+
+// renewLocked tells of a renewal after each fifth of a lease, until the session ends or crashes.
+func (s *session) renewLocked() {
+	if s.onRenewal == nil {
+		return
+	}
+	s.renewal = time.AfterFunc(s.queue.lease()/5, func() {
 		s.queue.mu.Lock()
-		defer s.queue.mu.Unlock()
-		if !s.over {
-			s.endLocked(1)
-			close(s.lost)
+		alive := !s.over && s.expiry == nil
+		if alive {
+			s.renewLocked()
+		}
+		s.queue.mu.Unlock()
+		if alive {
+			s.onRenewal(nil)
 		}
 	})
 }
@@ -311,14 +373,17 @@ func (s *session) endLocked(crashes int) {
 		return
 	}
 	s.over = true
-	for _, timer := range []*time.Timer{s.expiry, s.resend} {
+	for _, timer := range []*time.Timer{s.expiry, s.resend, s.renewal} {
 		if timer != nil {
 			timer.Stop()
 		}
 	}
 	var held []*entry
 	for _, e := range s.held {
-		e.crashes += crashes
+		if crashes > 0 {
+			e.crashes += crashes
+			e.runnable, e.trace = time.Time{}, ""
+		}
 		held = append(held, e)
 	}
 	s.suspect = nil

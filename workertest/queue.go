@@ -26,6 +26,7 @@ func TestQueue(t *testing.T, open func(t *testing.T) worker.Queue, opts ...Optio
 func queueRows() []row[*queueBench] {
 	return slices.Concat(enqueueRows, claimRows, delayRows, settleRows, sessionRows,
 		checkpointRows, cancelRows, requeueRows, knowRows, pauseRows, crashRows)
+		checkpointRows, cancelRows, requeueRows, knowRows, crashRows, telemetryRows)
 }
 
 // queueBench is what a queue's row works with.
