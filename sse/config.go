@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/real-staging-ai/go-worker"
 )
 
@@ -66,6 +68,8 @@ type Config struct {
 	Error func(w http.ResponseWriter, r *http.Request, code int, err error)
 	// Logger takes what operators need to know. Nil means slog.Default().
 	Logger *slog.Logger
+	// MeterProvider takes the metric worker.sse.clients: how many streams are open. Nil means OpenTelemetry's global one.
+	MeterProvider metric.MeterProvider
 }
 
 const (

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/real-staging-ai/go-worker"
 )
 
@@ -17,6 +19,7 @@ type Handler struct {
 	subscriber worker.Subscriber
 	config     Config
 	snapshots  *snapshots // nil without Config.Snapshot
+	clients    metric.Int64UpDownCounter
 	closing    chan struct{}
 
 	mu     sync.Mutex
@@ -44,8 +47,12 @@ func NewHandler(subscriber worker.Subscriber, cfg Config) (*Handler, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("new SSE handler: %w", err)
 	}
+	clients, err := newClients(cfg.MeterProvider)
+	if err != nil {
+		return nil, fmt.Errorf("new SSE handler: %w", err)
+	}
 	h := &Handler{
-		subscriber: subscriber, config: cfg,
+		subscriber: subscriber, config: cfg, clients: clients,
 		closing: make(chan struct{}), open: make(map[*response]struct{}),
 	}
 	if cfg.Snapshot != nil {
@@ -116,6 +123,7 @@ func (h *Handler) enter(out *response) error {
 		return ErrTooManyStreams
 	}
 	h.open[out] = struct{}{}
+	h.count(1)
 	return nil
 }
 
@@ -123,6 +131,7 @@ func (h *Handler) leave(out *response) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.open, out)
+	h.count(-1)
 }
 
 // serve runs one stream.
