@@ -3,10 +3,12 @@ package redisqueue_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
@@ -181,4 +183,37 @@ func TestNoHookIsCalledAfterClose(t *testing.T) {
 			require.Empty(t, recovered)
 		})
 	}
+}
+
+// stopper is a client whose calls get no answer once it is stopped.
+type stopper struct {
+	rueidis.Client
+	stopped atomic.Bool
+}
+
+func (c *stopper) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
+	if c.stopped.Load() {
+		<-ctx.Done()
+	}
+	return c.Client.Do(ctx, command)
+}
+
+// A beat that Close ends in the middle is no failed renewal.
+func TestCloseInTheMiddleOfABeatIsNoFailedRenewal(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		cfg, _ := quiet()
+		client := &stopper{Client: s.client}
+		q, err := redisqueue.New(client, cfg)
+		require.NoError(t, err)
+		book := &hookbook{}
+		c := openWith(t, q, book.options())
+		time.Sleep(time.Second)
+		client.stopped.Store(true)
+		time.Sleep(1500 * time.Millisecond) // a beat is under way
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		require.Error(t, c.Close(ctx))
+		renewals, _ := book.told()
+		require.Empty(t, renewals)
+	})
 }

@@ -106,7 +106,7 @@ local function remember(id, attempts, crashes, at, trace)
   to_history[#to_history + 1] = attempts .. ' ' .. crashes .. ' ' .. at .. (trace ~= '' and ' ' .. trace or '')
 end
 
--- put_off schedules a job and returns when it is due.
+-- put_off schedules a job and returns when it is due; one that is marked is due at once.
 local function put_off(i, id, delay)
   local at = string.format('%.0f', now + (marks[i] and 0 or delay))
   to_scheduled[#to_scheduled + 1] = at
