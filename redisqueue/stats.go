@@ -75,7 +75,7 @@ func (q *Queue) countHeld(ctx context.Context, keys keys, workers []string) (int
 
 // statsAnswer is the stats script's reply, as its header describes it.
 type statsAnswer struct {
-	now, entries, void, due, scheduled, dead, open, first int64
+	now, entries, void, due, scheduled, dead, open, first, paused int64
 
 	workers []string
 	heads   []string // header and due time of each
@@ -87,9 +87,9 @@ func readStats(reply rueidis.RedisMessage) (*statsAnswer, error) {
 		return nil, err
 	}
 	a := &statsAnswer{}
-	numbers := [...]*int64{&a.now, &a.entries, &a.void, &a.due, &a.scheduled, &a.dead, &a.open, &a.first}
+	numbers := [...]*int64{&a.now, &a.entries, &a.void, &a.due, &a.scheduled, &a.dead, &a.open, &a.first, &a.paused}
 	if len(values) != len(numbers)+2 {
-		return nil, &replyError{statsScript.Name, "not ten parts"}
+		return nil, &replyError{statsScript.Name, "not eleven parts"}
 	}
 	for i, number := range numbers {
 		if *number, err = values[i].AsInt64(); err != nil {
@@ -110,6 +110,7 @@ func (a *statsAnswer) stats() worker.QueueStats {
 		Scheduled: a.scheduled,
 		Dead:      a.dead,
 		Workers:   int(a.open),
+		Paused:    a.paused != 0,
 		OldestAge: a.oldest(),
 	}
 }

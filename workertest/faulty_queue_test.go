@@ -109,6 +109,8 @@ func (q *faultyQueue) steer(err error, queue string, paused bool) error {
 		q.paused(q.MemoryQueue, q.laneLocked(queue), paused)
 	}
 	return err
+}
+
 func (q *faultyQueue) Stats(ctx context.Context, queue string) (worker.QueueStats, error) {
 	stats, err := q.MemoryQueue.Stats(ctx, queue)
 	if q.stats != nil {

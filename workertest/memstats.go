@@ -30,7 +30,7 @@ func (l *lane) stats(now time.Time) worker.QueueStats {
 	l.promote(now)
 	stats := worker.QueueStats{
 		Queue: l.name, Waiting: int64(l.pending.Len() + l.suspects.Len()), Scheduled: int64(len(l.scheduled)),
-		Workers: len(l.sessions),
+		Workers: len(l.sessions), Paused: l.paused,
 	}
 	for _, s := range l.sessions {
 		stats.Running += int64(len(s.held))

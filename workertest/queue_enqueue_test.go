@@ -16,9 +16,8 @@ import (
 func TestQueueRows(t *testing.T) {
 	bad := make(map[string][]broken[worker.Queue])
 	for _, some := range []map[string][]broken[worker.Queue]{
-		badAtEnqueue, badAtClaim, badAtDelay, badAtSettle, badAtSession, badAtCheckpoint, badAtCancel, badAtRequeue, badAtKnow, badAtPause, badAtCrash,
-		badAtEnqueue, badAtClaim, badAtDelay, badAtSettle, badAtSession, badAtCheckpoint, badAtCancel, badAtRequeue, badAtKnow, badAtCrash,
-		badAtTelemetry,
+		badAtEnqueue, badAtClaim, badAtDelay, badAtSettle, badAtSession, badAtCheckpoint, badAtCancel, badAtRequeue, badAtKnow,
+		badAtPause, badAtCrash, badAtTelemetry,
 	} {
 		maps.Copy(bad, some)
 	}

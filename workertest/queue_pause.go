@@ -14,6 +14,8 @@ var pauseRows = []row[*queueBench]{
 		promise: "jobs that were claimed before a pause can be settled and put back"},
 	{name: "pause is of one queue", run: pauseIsOfOneQueue,
 		promise: "pausing a queue leaves others alone, and pausing twice is pausing once"},
+	{name: "pause in stats", run: pauseInStats,
+		promise: "stats tell whether a queue is paused"},
 	{name: "resume", run: resume,
 		promise: "a claim that waits on a paused queue is given its jobs within a second after the pause"},
 }
@@ -74,6 +76,20 @@ func pauseIsOfOneQueue(b *queueBench) {
 	c.none("its queue is paused")
 	b.resume(other)
 	c.one()
+}
+
+func pauseInStats(b *queueBench) {
+	b.pauser()
+	for _, paused := range []bool{false, true, false} {
+		if paused {
+			b.pause(b.name)
+		} else {
+			b.resume(b.name)
+		}
+		if got := b.stats().Paused; got != paused {
+			b.Fatalf("stats say paused: %v, want %v", got, paused)
+		}
+	}
 }
 
 func resume(b *queueBench) {

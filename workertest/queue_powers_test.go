@@ -304,6 +304,14 @@ var badAtPause = map[string][]broken[worker.Queue]{
 			}
 		}),
 	},
+	"pause in stats": {
+		faulty("doesn't tell of pauses", func(q *faultyQueue) {
+			q.stats = func(s *worker.QueueStats) { s.Paused = false }
+		}),
+		faulty("takes all queues for paused", func(q *faultyQueue) {
+			q.stats = func(s *worker.QueueStats) { s.Paused = true }
+		}),
+	},
 	"resume": {
 		neverResumes,
 		faultySessions("wakes nobody", func(s *faultySession) {

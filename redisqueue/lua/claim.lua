@@ -24,8 +24,8 @@
 -- Returns 'lost' when the session is over, else {now, next, token, dropped, n, id, body × n, index, 'attempts crashes
 --   canceled due trace', checkpoint × some}. Times are in ms; next is when the next scheduled job is due, now when more
 --   waits already, -1 if nothing is scheduled, -2 when the queue is paused. The n jobs have the tokens from token on. Jobs
---   without the last three have none of it; due is when the job became due again and trace that of its attempt before, both left out where they aren't
---   known. A dropped entry had no body, or was a second one of a job in the reply.
+--   without the last three have none of it; due is when the job became due again and trace that of its attempt before, both
+--   left out where they aren't known. A dropped entry had no body, or was a second one of a job in the reply.
 local pending = KEYS[1]
 local suspects = KEYS[2]
 local jobs = KEYS[3]

@@ -9,13 +9,14 @@
 -- KEYS[6] workers
 -- KEYS[7] scheduled
 -- KEYS[8] dead
+-- KEYS[9] paused
 -- ARGV[1] lease in ms
 -- ARGV[2] the most ids in void whose entries are counted one by one; of more, each counts as one entry
 -- ARGV[3] the most entries at the head of a list to look at
--- Returns {now, entries, void, due, scheduled, dead, open, first, {worker, …}, {header, due, …}}. Times are in ms. Of the
+-- Returns {now, entries, void, due, scheduled, dead, open, first, paused, {worker, …}, {header, due, …}}. Times are in ms. Of the
 --   numbers, entries is how many there are in the two lists and void how many of them don't count, due how many of the
 --   scheduled jobs wait to be promoted, open how many workers have a lease that runs, first the due time of the first
---   scheduled job, -1 if there is none. The workers are all, as their inflight hashes must be counted. For each list there
+--   scheduled job, -1 if there is none, paused 1 when the queue is, else 0. The workers are all, as their inflight hashes must be counted. For each list there
 --   is the first line of the body of its first job that says when it could run, and when it became due again, '' if it
 --   never did.
 local pending = KEYS[1]
@@ -26,6 +27,7 @@ local void = KEYS[5]
 local workers = KEYS[6]
 local scheduled = KEYS[7]
 local dead = KEYS[8]
+local paused = KEYS[9]
 
 local now = now_ms()
 local voids = redis.call('HLEN', void)
@@ -86,5 +88,6 @@ for i = 1, #scores, 2 do
 end
 return {
   now, redis.call('LLEN', pending) + redis.call('LLEN', suspects), stale, due, redis.call('ZCARD', scheduled) - due,
-  redis.call('ZCARD', dead), open, first and tonumber(first) or -1, names, heads,
+  redis.call('ZCARD', dead), open, first and tonumber(first) or -1, redis.call('EXISTS', paused),
+  names, heads,
 }
