@@ -37,7 +37,7 @@ type consumer struct {
 	opts      worker.ConsumeOptions
 	threshold int // crashes that make a suspect
 
-	claimKeys, settleKeys, beatKeys []string // they never change
+	claimKeys, settleKeys, beatKeys, canceledKeys []string // they never change
 
 	ctx     context.Context // ends with the session
 	cancel  context.CancelFunc
@@ -90,6 +90,7 @@ func newConsumer(q *Queue, queue string, opts worker.ConsumeOptions) *consumer {
 	c.claimKeys = claimScript.keysFor(c.keys, c.worker)
 	c.settleKeys = settleScript.keysFor(c.keys, c.worker)
 	c.beatKeys = heartbeatScript.keysFor(c.keys, c.worker)
+	c.canceledKeys = canceledScript.keysFor(c.keys, c.worker)
 	c.reaper = newReaper(c.interval(), q.config.Grace)
 	c.witness = witness{patience: q.config.Lease + q.config.Grace, slack: c.interval() / 2}
 	c.ctx, c.cancel = context.WithCancel(context.Background())

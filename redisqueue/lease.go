@@ -268,25 +268,21 @@ func (c *consumer) reconcile(redis map[string]int64) (missing int) {
 	return len(lost)
 }
 
-// lookForCanceled tells the pool of canceled jobs before a beat does. There are few marks, so one page has them mostly;
-// what it misses, or cannot ask, the next beat finds.
+// lookForCanceled tells the pool of canceled jobs before a beat does. What it cannot ask, the next beat finds.
 func (c *consumer) lookForCanceled() {
 	if c.ledger.empty() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, min(c.queue.config.Timeout, c.interval()/2))
 	defer cancel()
-	client := c.queue.client
-	marks := client.B().Hscan().Key(c.keys.name(keyCancels)).Cursor(0).Count(maxElements).Build()
-	page, err := client.Do(ctx, marks).AsScanEntry()
+	// A script, as the client repeats no script: a plain read it would, for as long as it may, and keep the beat waiting.
+	reply, err := canceledScript.Run(ctx, c.queue.client, c.canceledKeys, nil)
 	if err != nil {
 		return
 	}
-	ids := make([]string, 0, len(page.Elements)/2)
-	for i := 0; i+1 < len(page.Elements); i += 2 {
-		ids = append(ids, page.Elements[i])
+	if ids, err := reply.AsStrSlice(); err == nil {
+		c.revokeCanceled(ids)
 	}
-	c.revokeCanceled(ids)
 }
 
 // revokeCanceled tells the pool of canceled jobs, at each beat and look until they are settled.

@@ -37,6 +37,7 @@ var (
 	pauseScript        = load("pause")
 	resumeScript       = load("resume")
 	statsScript        = load("stats")
+	canceledScript     = load("canceled")
 )
 
 // script is one Lua script and what its header says. Among its keys, keyOthers comes last.

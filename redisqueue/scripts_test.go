@@ -19,6 +19,7 @@ func allScripts() map[string]*script {
 		enqueueScript, registerScript, claimScript, settleScript, checkpointScript, heartbeatScript, retireScript,
 		trimScript, wakeScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
 		knowScript, touchScript, pauseScript, resumeScript, statsScript,
+		canceledScript,
 	} {
 		all[s.Name] = s
 	}

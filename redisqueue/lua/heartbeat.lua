@@ -1,5 +1,5 @@
 -- heartbeat: renews a worker's lease and tells it what Redis knows.
--- Includes: now, session
+-- Includes: now, session, marked
 -- KEYS[1] inflight
 -- KEYS[2] workers
 -- KEYS[3] cancels
@@ -33,17 +33,7 @@ redis.call('ZADD', workers, 'XX', string.format('%.0f', now + ARGV[2]), ARGV[1])
 local held = redis.call('HGETALL', inflight)
 local canceled = {}
 if #held > 0 and redis.call('EXISTS', cancels) == 1 then
-  for from = 1, #held, 1000 do
-    local ids = {}
-    for i = from, math.min(from + 999, #held), 2 do
-      ids[#ids + 1] = held[i]
-    end
-    for i, mark in ipairs(redis.call('HMGET', cancels, unpack(ids))) do
-      if mark then
-        canceled[#canceled + 1] = ids[i]
-      end
-    end
-  end
+  canceled = marked(held, cancels)
 end
 local expired = redis.call('ZRANGEBYSCORE', workers, '-inf', '(' .. string.format('%.0f', now), 'WITHSCORES', 'LIMIT', 0,
   ARGV[3])
