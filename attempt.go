@@ -77,7 +77,7 @@ func (a *attempt) open(timeout time.Duration) {
 	a.parent = jobContext{a.session.ctx, a.job}
 	ctx, cancel := context.WithCancelCause(&a.parent)
 	timed, stopTime := context.WithTimeout(ctx, timeout)
-	spanCtx, span := a.pool.tel.startProcess(timed, a.job, a.session.feed.spanName)
+	spanCtx, span := a.pool.tel.startProcess(timed, a)
 	a.mu.Lock()
 	a.ctx, a.cancel, a.stopTime = timed, cancel, stopTime
 	a.spanCtx, a.span = spanCtx, span

@@ -135,7 +135,7 @@ func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(
 	if len(jobs) == 0 {
 		return nil
 	}
-	ctx, span := c.tel.startSend(ctx, jobs)
+	ctx, sending := c.tel.startSend(ctx, jobs)
 	err := c.check(jobs)
 	if err == nil {
 		err = hand(ctx, jobs)
@@ -143,7 +143,8 @@ func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(
 	for _, job := range jobs {
 		job.validJSON = nil // it is its owner's again
 	}
-	c.tel.finishSend(ctx, span, jobs, err)
+	c.tel.finishSend(ctx, sending, jobs, err)
+	c.logEnqueued(ctx, jobs, err)
 	return err
 }
 

@@ -34,6 +34,13 @@ type Config struct {
 	// CancelGrace is how long a handler may take to return after its context has ended. Then it is abandoned: its slot
 	// is freed, and what it still says is refused. Zero means 5 seconds.
 	CancelGrace time.Duration
+	// TraceParent makes the first attempt of a job a child of the span that enqueued it, so that both are in one trace. The
+	// default is a trace for each attempt, with a link to what enqueued the job: jobs that wait for hours, or enqueue
+	// others, would make traces without end.
+	TraceParent bool
+	// TraceCalls adds spans of kind client around calls to the status store and settlements. They have no parent, as they
+	// concern many jobs.
+	TraceCalls bool
 	// SweepInterval is how often the pool looks for jobs that the status store knows as unfinished and the queue has
 	// lost, and for how long those must not have changed, up to a minute; see Client.Sweep. Of all pools on one store
 	// one does it at a time. Zero means 1 minute, the least is 1 second, and less than zero means never.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
@@ -54,6 +53,7 @@ type outcome struct {
 	status   Status  // empty State: there is nothing to save
 	verdict  Verdict // Action 0: there is nothing to settle
 	err      error
+	took     time.Duration // by the handler; zero when none ran
 }
 
 // conclude keeps an outcome in the attempt, which saves an allocation.
@@ -65,6 +65,7 @@ func (a *attempt) conclude(o outcome) *outcome {
 // answer is what a handler returned, read once while a panic in the host's error is still a panic of the handler.
 type answer struct {
 	text  string
+	class string // for telemetry
 	verb  verb
 	delay time.Duration
 	err   error
@@ -78,7 +79,7 @@ func read(err error) error {
 		return nil
 	}
 	v, delay := verbOf(err)
-	return &answer{text: err.Error(), verb: v, delay: delay, err: err}
+	return &answer{text: err.Error(), class: classOf(err), verb: v, delay: delay, err: err}
 }
 
 // process is one job's life in its slot: refuse, begin, perform, judge, record. It reports whether the slot is still
@@ -107,7 +108,12 @@ func (p *Pool) process(a *attempt) bool {
 // conclude judges a run that ended, by itself or by being abandoned.
 func (p *Pool) conclude(a *attempt, err error) {
 	o := p.judge(a, err)
-	p.tel.finishProcess(a.spanCtx, a.span, a.job, o, time.Since(a.started))
+	o.took = max(time.Since(a.started), 1)
+	switch o.verdict.Action {
+	case ActionRetry, ActionSnooze, ActionRelease:
+		o.verdict.Trace = traceparent(a.span)
+	}
+	p.tel.finishProcess(a.span, o)
 	p.record(a, o)
 }
 
@@ -167,6 +173,8 @@ func (p *Pool) begin(a *attempt) bool {
 		p.notes.announce(a.status(StateRunning, phaseRunning))
 	}
 	a.open(p.timeout(a))
+	p.tel.waited(a.spanCtx, a)
+	p.logStart(a)
 	return true
 }
 
@@ -285,7 +293,7 @@ func (a *attempt) lingering(delay time.Duration) time.Duration {
 // record sends the outcome on its way: to the store if there is one, else straight to the queue.
 func (p *Pool) record(a *attempt, o *outcome) {
 	a.session.untrack(a)
-	p.tel.count(a.session.ctx, a.job.Queue, a.typeLabel(), o.name)
+	p.tel.ended(a.logCtx(), a, o)
 	p.logOutcome(a, o)
 	switch {
 	case o.verdict.Action == 0 || a.session.isLost():
@@ -307,35 +315,3 @@ func (a *attempt) typeLabel() string {
 
 // drop forgets attempts that are somebody else's now.
 func (p *Pool) drop(n int) { p.slots.settled(n) }
-
-// outcomeLog says how loudly an outcome is told, and in what words.
-func outcomeLog(o *outcome) (slog.Level, string) {
-	switch o.name {
-	case string(StateFailed):
-		return slog.LevelError, "job failed"
-	case string(StateRetrying):
-		return slog.LevelWarn, "attempt failed, the job will run again"
-	case "lost":
-		return slog.LevelWarn, "job was taken away by the queue"
-	}
-	return slog.LevelDebug, "attempt ended"
-}
-
-func (p *Pool) logOutcome(a *attempt, o *outcome) {
-	level, message := outcomeLog(o)
-	ctx := a.ctx
-	if ctx == nil {
-		ctx = a.session.ctx
-	}
-	if !p.log.Enabled(ctx, level) {
-		return
-	}
-	attrs := []any{"job", a.job.ID, "type", a.job.Type, "queue", a.job.Queue, "attempt", a.job.Attempt, "outcome", o.name}
-	if o.err != nil {
-		attrs = append(attrs, "error", o.err)
-	}
-	if v, ok := o.err.(*PanicError); ok { //nolint:errorlint // the host's own errors are not asked again
-		attrs = append(attrs, "stack", string(v.Stack))
-	}
-	p.log.Log(ctx, level, message, attrs...)
-}

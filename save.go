@@ -111,7 +111,13 @@ func (p *Pool) forget(it saveItem) {
 func (p *Pool) callStore(statuses []Status) ([]Saved, error) {
 	ctx, cancel := context.WithTimeout(p.hardCtx, storeTimeout)
 	defer cancel()
-	return save(ctx, p.store, statuses)
+	ctx, span := p.tel.startCall(ctx, p.cfg.TraceCalls, saveSpans, attrStatuses, len(statuses))
+	saved, err := save(ctx, p.store, statuses)
+	finishCall(span, err)
+	if err == nil {
+		p.tel.saved(ctx, statuses)
+	}
+	return saved, err
 }
 
 func (p *Pool) storeDown(err error) {

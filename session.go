@@ -22,12 +22,13 @@ const (
 type feed struct {
 	pool     *Pool
 	queue    string
-	spanName string
+	kinds    spanKinds
 	share    *share
 	minToken atomic.Int64 // the highest token met in a status
 	claims   flag         // claiming fails
 	waits    flag         // waiting fails
 	settles  flag         // settling fails
+	renewals flag         // renewing the lease fails
 }
 
 // session is a feed's consumer while it holds its lease, and the attempts that belong to it.
@@ -75,11 +76,28 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 
 func (f *feed) consume(ctx context.Context) (c Consumer, err error) {
 	defer catch(&err)
-	c, err = f.pool.client.queue.Consume(ctx, f.queue, ConsumeOptions{MaxCrashes: f.pool.cfg.MaxCrashes})
+	c, err = f.pool.client.queue.Consume(ctx, f.queue, ConsumeOptions{
+		MaxCrashes: f.pool.cfg.MaxCrashes, OnRenewal: f.renewed, OnRecovered: f.recovered,
+	})
 	if err == nil && isNil(c) {
 		err = errors.New("the queue returned no consumer")
 	}
 	return c, err
+}
+
+// renewed hears of each renewal of the lease. The queue itself tells the log.
+func (f *feed) renewed(err error) {
+	if err != nil {
+		f.renewals.raise()
+	} else {
+		f.renewals.clear()
+	}
+	f.pool.tel.renewed(context.Background(), f.queue, err)
+}
+
+// recovered hears of a dead worker's jobs.
+func (f *feed) recovered(jobs int) {
+	f.pool.tel.count(context.Background(), f.pool.tel.recovered, f.queue, jobs)
 }
 
 // run serves session after session until the pool stops claiming.
@@ -91,6 +109,7 @@ func (f *feed) run(s *session) {
 				return
 			}
 			f.pool.log.Error("the lease was lost: its jobs are stopped, a new session begins", "queue", f.queue)
+			f.pool.tel.count(f.pool.jobsCtx, f.pool.tel.leaseLost, f.queue, 1)
 			releaseAll([]*session{s})
 			if time.Since(s.opened) > s.lease {
 				try = 1
@@ -172,7 +191,9 @@ func (f *feed) claim(s *session, n int) (int, error) {
 	began := time.Now()
 	jobs, err := s.callClaim(ClaimOptions{Limit: n, MinToken: f.minToken.Load()})
 	attempts := f.pool.attempts(s, jobs)
-	if start := f.pool.slots.claimed(f.share, n, attempts, time.Since(began)); len(start) > 0 {
+	took := time.Since(began)
+	f.pool.tel.claimed(s.claims, f.queue, len(attempts), took, err)
+	if start := f.pool.slots.claimed(f.share, n, attempts, took); len(start) > 0 {
 		f.pool.hands.start(start...)
 	}
 	f.pool.watchReady()
@@ -350,9 +371,19 @@ func (s *session) settle(batch []*attempt) {
 	}
 }
 
-func (s *session) callSettle(verdicts []Verdict) (err error) {
-	defer catch(&err)
-	ctx, cancel := context.WithTimeout(s.feed.pool.hardCtx, queueTimeout)
+func (s *session) callSettle(verdicts []Verdict) error {
+	f, tel := s.feed, s.feed.pool.tel
+	ctx, cancel := context.WithTimeout(f.pool.hardCtx, queueTimeout)
 	defer cancel()
+	ctx, span := tel.startCall(ctx, f.pool.cfg.TraceCalls, f.kinds.settle, attrBatchCount, len(verdicts))
+	began := time.Now()
+	err := s.trySettle(ctx, verdicts)
+	tel.operated(ctx, opSettle, f.queue, time.Since(began), err)
+	finishCall(span, err)
+	return err
+}
+
+func (s *session) trySettle(ctx context.Context, verdicts []Verdict) (err error) {
+	defer catch(&err)
 	return s.consumer.Settle(ctx, verdicts...)
 }

@@ -254,6 +254,13 @@ func (s *slots) finish(sh *share, took time.Duration) (next *attempt, more []*at
 	return next, more
 }
 
+// inUse returns how many jobs hold a slot.
+func (s *slots) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
 // settled says that the verdicts of n jobs are done with.
 func (s *slots) settled(n int) {
 	s.mu.Lock()

@@ -140,6 +140,7 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 	await(ctx, p.saves.wait)
 	await(ctx, p.notes.lane.wait)
 	p.notes.end()
+	p.gauges.end()
 	if late > 0 {
 		problems = append(problems, fmt.Errorf("%d handlers still run: %w", late, ErrAbandoned))
 	}
@@ -205,9 +206,10 @@ func (p *Pool) abandon(a *attempt) bool {
 	if !a.owner.CompareAndSwap(ownedByHandler, abandoned) {
 		return false // it has just returned
 	}
-	p.log.Error("a handler ignores the end of its context and is abandoned", "job", a.job.ID, "type", a.job.Type,
-		"queue", a.job.Queue, "cause", context.Cause(a.ctx))
+	p.log.Error("a handler ignores the end of its context and is abandoned",
+		append(a.logAttrs(), "cause", context.Cause(a.ctx))...)
 	p.mu.Lock()
+	p.tel.count(p.jobsCtx, p.tel.abandoned, a.job.Queue, 1)
 	p.abandoned++
 	if p.abandoned >= p.cfg.Concurrency {
 		p.slots.block(blockAbandoned)

@@ -34,6 +34,8 @@ type Pool struct {
 	hands    hands
 	seldom   seldom
 
+	gauges *gauges
+
 	storeFails flag
 
 	claimCtx   context.Context // ends when Stop begins
@@ -82,7 +84,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	p.hands.init(p.work)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Queues)) {
 		q := cfg.Queues[name]
-		p.feeds = append(p.feeds, &feed{pool: p, queue: name, spanName: "process " + name,
+		p.feeds = append(p.feeds, &feed{pool: p, queue: name, kinds: newSpanKinds(name),
 			share: p.slots.addShare(q.Weight, q.Concurrency)})
 	}
 	return p, nil
@@ -150,6 +152,8 @@ func (p *Pool) becomeRunning(sessions []*session) bool {
 	for i, f := range p.feeds {
 		p.feeding.Go(func() { f.run(sessions[i]) })
 	}
+	p.gauges = p.startGauges()
+	p.watchers.Go(p.gauges.run)
 	p.watchers.Go(p.janitor)
 	p.watchers.Go(p.sweeps)
 	return true

@@ -1,0 +1,298 @@
+package worker
+
+import (
+	"context"
+	"encoding/hex"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const (
+	noSDKPause    = time.Second // between two tries to open a span while no SDK makes any
+	maxPropagated = 4 << 10     // bytes that a propagator may add to a job's headers
+	baggageHeader = "baggage"   // of W3C Baggage
+
+	traceparentVersion0 = "00-"
+	sampledFlag         = "-01"
+)
+
+// spanKind is what the spans of one operation on one queue have in common, made once so that a span costs no options.
+type spanKind struct {
+	name string
+	opts []trace.SpanStartOption
+}
+
+func newSpanKind(operation, queue string, kind trace.SpanKind, more ...trace.SpanStartOption) *spanKind {
+	return &spanKind{name: operation + " " + queue, opts: append(more, trace.WithSpanKind(kind), trace.WithAttributes(
+		attribute.String(attrSystem, systemName), attribute.String(attrOperation, operation),
+		attribute.String(attrOpType, operation), attribute.String(attrDestination, queue)))}
+}
+
+// spanKinds are those of a queue.
+type spanKinds struct{ process, child, settle *spanKind }
+
+func newSpanKinds(queue string) spanKinds {
+	return spanKinds{
+		process: newSpanKind(opProcess, queue, trace.SpanKindConsumer, trace.WithNewRoot()),
+		child:   newSpanKind(opProcess, queue, trace.SpanKindConsumer),
+		settle:  newSpanKind(opSettle, queue, trace.SpanKindClient, trace.WithNewRoot()),
+	}
+}
+
+// saveSpans are those of calls to the status store, which concern any queue.
+var saveSpans = &spanKind{name: "save statuses", opts: []trace.SpanStartOption{
+	trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindClient)}}
+
+// start opens a span. While no SDK makes any it does nothing, which is looked at again each second: so one that is
+// installed later is noticed, and till then a job pays for no span that nobody sees.
+func (t *telemetry) start(ctx context.Context, kind *spanKind, more ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if until := t.noSDKUntil.Load(); until != 0 && !trace.SpanContextFromContext(ctx).IsValid() {
+		if time.Now().UnixNano() < until {
+			return ctx, noSpan
+		}
+	}
+	opts := kind.opts
+	if len(more) > 0 {
+		opts = append(opts[:len(opts):len(opts)], more...)
+	}
+	started, span := t.tracer.Start(ctx, kind.name, opts...)
+	if span.SpanContext().IsValid() {
+		t.noSDKUntil.Store(0)
+		return started, span
+	}
+	t.noSDKUntil.Store(time.Now().Add(noSDKPause).UnixNano())
+	return ctx, noSpan
+}
+
+// noSpan records nothing.
+var noSpan = trace.SpanFromContext(context.Background())
+
+// sendKind returns the kind of a producer's spans, of which there is one a queue.
+func (t *telemetry) sendKind(queue string) *spanKind {
+	if kind, ok := t.sends.Load(queue); ok {
+		return kind.(*spanKind)
+	}
+	kind, _ := t.sends.LoadOrStore(queue, newSpanKind(opSend, queue, trace.SpanKindProducer))
+	return kind.(*spanKind)
+}
+
+// sending is one producer's call under way.
+type sending struct {
+	span  trace.Span
+	began time.Time // zero where nobody measures
+}
+
+// startSend opens the producer's span of one call and writes its context into the jobs' headers.
+func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context, sending) {
+	queue := jobs[0].Queue
+	ctx, span := t.start(ctx, t.sendKind(queue))
+	if span.IsRecording() {
+		if len(jobs) == 1 {
+			span.SetAttributes(attribute.String(attrMessageID, jobs[0].ID), attribute.String(attrJobType, jobs[0].Type))
+		} else {
+			span.SetAttributes(attribute.Int(attrBatchCount, len(jobs)))
+		}
+	}
+	for _, job := range jobs {
+		t.inject(ctx, job)
+	}
+	s := sending{span: span}
+	if t.operation.Enabled(ctx) {
+		s.began = time.Now()
+	}
+	return ctx, s
+}
+
+// inject adds the trace context and baggage to the job's headers, in a map of the job's own: at most 4 KiB, and no more
+// than fits beside the host's headers. What doesn't fit is left out, baggage first.
+func (t *telemetry) inject(ctx context.Context, job *Job) {
+	t.propagator.Inject(ctx, injection{job})
+	host, added := job.Headers, job.injected
+	job.injected = nil
+	for len(added) > 0 {
+		if headers(added).size() <= maxPropagated {
+			job.Headers = added
+			if len(host) > 0 {
+				job.Headers = maps.Clone(host)
+				maps.Copy(job.Headers, added)
+			}
+			if job.checkHeaders() == nil {
+				return
+			}
+		}
+		if _, ok := added[baggageHeader]; !ok {
+			break
+		}
+		delete(added, baggageHeader)
+	}
+	job.Headers = host
+}
+
+// finishSend closes it.
+func (t *telemetry) finishSend(ctx context.Context, s sending, jobs []*Job, err error) {
+	if err != nil && s.span.IsRecording() {
+		recordError(s.span, err, "enqueue failed")
+	}
+	s.span.End()
+	t.countSent(ctx, jobs, err)
+	if !s.began.IsZero() {
+		t.operated(ctx, opSend, jobs[0].Queue, time.Since(s.began), err)
+	}
+}
+
+// startProcess opens the consumer's span of one attempt: a new root, linked to what enqueued the job and to the attempt
+// before; with Config.TraceParent the first attempt is a child of what enqueued it. The returned context carries the
+// sender's baggage.
+func (t *telemetry) startProcess(ctx context.Context, a *attempt) (context.Context, trace.Span) {
+	job, f := a.job, a.session.feed
+	if len(job.Headers) == 0 && job.PreviousTrace == "" {
+		ctx, span := t.start(ctx, f.kinds.process)
+		describe(span, job)
+		return ctx, span
+	}
+	sender := t.propagator.Extract(ctx, headers(job.Headers))
+	var links []trace.Link
+	if sc := trace.SpanContextFromContext(sender); sc.IsValid() && sc.IsRemote() {
+		links = append(links, trace.Link{SpanContext: sc})
+	}
+	if sc := parseTraceparent(job.PreviousTrace); sc.IsValid() {
+		links = append(links, trace.Link{SpanContext: sc})
+	}
+	kind, parent := f.kinds.process, ctx
+	if f.pool.cfg.TraceParent && job.Attempt <= 1 && job.PreviousTrace == "" {
+		kind, parent = f.kinds.child, sender
+	}
+	var more []trace.SpanStartOption
+	if len(links) > 0 {
+		more = append(more, trace.WithLinks(links...))
+	}
+	_, span := t.start(parent, kind, more...)
+	describe(span, job)
+	return trace.ContextWithSpan(sender, span), span
+}
+
+// describe says in a span which job it is about.
+func describe(span trace.Span, job *Job) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String(attrMessageID, job.ID),
+			attribute.String(attrJobType, job.Type), attribute.Int(attrJobAttempt, job.Attempt))
+	}
+}
+
+// finishProcess closes it.
+func (t *telemetry) finishProcess(span trace.Span, o *outcome) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String(attrJobOutcome, o.name))
+		if o.err != nil {
+			span.SetAttributes(attribute.String(attrErrorType, errorType(o.err)))
+			recordError(span, o.err, o.name)
+		}
+	}
+	span.End()
+}
+
+// startCall opens a span around a call to the queue or the status store, where Config.TraceCalls asks for it.
+func (t *telemetry) startCall(ctx context.Context, wanted bool, kind *spanKind, counted string, n int) (context.Context, trace.Span) {
+	if !wanted {
+		return ctx, noSpan
+	}
+	ctx, span := t.start(ctx, kind)
+	if span.IsRecording() && n > 1 {
+		span.SetAttributes(attribute.Int(counted, n))
+	}
+	return ctx, span
+}
+
+func finishCall(span trace.Span, err error) {
+	if err != nil && span.IsRecording() {
+		recordError(span, err, "call failed")
+	}
+	span.End()
+}
+
+// recordError adds the exception event of the conventions: of a panic with its stack.
+func recordError(span trace.Span, err error, status string) {
+	attrs := []attribute.KeyValue{
+		attribute.String(attrExceptionType, reflect.TypeOf(unwrapAnswer(err)).String()),
+		attribute.String(attrExceptionText, cleanText(err.Error())),
+	}
+	if p, ok := err.(*PanicError); ok { //nolint:errorlint // the host's own errors are not asked again
+		attrs = append(attrs, attribute.String(attrExceptionStack, string(p.Stack)))
+	}
+	span.AddEvent(eventException, trace.WithAttributes(attrs...))
+	span.SetStatus(codes.Error, status)
+}
+
+// unwrapAnswer returns the error as the handler returned it.
+func unwrapAnswer(err error) error {
+	if said, ok := err.(*answer); ok { //nolint:errorlint // it is made here, and never wrapped
+		return said.err
+	}
+	return err
+}
+
+// traceparent is a span's place in its trace as the next attempt will find it: empty unless the trace is sampled.
+//
+// Source: W3C Trace Context, version 00.
+func traceparent(span trace.Span) string {
+	sc := span.SpanContext()
+	if !sc.IsSampled() || !sc.IsValid() {
+		return ""
+	}
+	return traceparentVersion0 + sc.TraceID().String() + "-" + sc.SpanID().String() + sampledFlag
+}
+
+// parseTraceparent reads what traceparent wrote. Anything else is no span.
+func parseTraceparent(text string) trace.SpanContext {
+	const length = len(traceparentVersion0) + 32 + 1 + 16 + len(sampledFlag)
+	if len(text) != length || text[:3] != traceparentVersion0 || text[35] != '-' || text[52:] != sampledFlag {
+		return trace.SpanContext{}
+	}
+	var traceID trace.TraceID
+	var spanID trace.SpanID
+	if _, err := hex.Decode(traceID[:], []byte(text[3:35])); err != nil {
+		return trace.SpanContext{}
+	}
+	if _, err := hex.Decode(spanID[:], []byte(text[36:52])); err != nil {
+		return trace.SpanContext{}
+	}
+	return trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: traceID, SpanID: spanID, TraceFlags: trace.FlagsSampled, Remote: true,
+	})
+}
+
+// headers lets a propagator read a job's headers.
+type headers map[string]string
+
+func (h headers) Get(key string) string { return h[key] }
+
+func (h headers) Set(key, value string) { h[key] = value }
+
+func (h headers) Keys() []string { return slices.Collect(maps.Keys(h)) }
+
+func (h headers) size() (n int) {
+	for name, value := range h {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
+// injection lets a propagator write headers for a job, which costs nothing when it writes none.
+type injection struct{ job *Job }
+
+func (i injection) Get(key string) string { return i.job.injected[key] }
+
+func (i injection) Set(key, value string) {
+	if i.job.injected == nil {
+		i.job.injected = make(map[string]string, 2)
+	}
+	i.job.injected[key] = value
+}
+
+func (i injection) Keys() []string { return headers(i.job.injected).Keys() }
