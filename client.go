@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -362,9 +361,3 @@ func (c *Client) find(ctx context.Context, id string, opts []JobOption) (*Job, *
 	}
 	return asked, row, nil
 }
-
-// flag is a state of trouble of which only the changes are told.
-type flag struct{ up atomic.Bool }
-
-func (f *flag) raise() (changed bool) { return f.up.CompareAndSwap(false, true) }
-func (f *flag) clear() (changed bool) { return f.up.Load() && f.up.CompareAndSwap(true, false) }

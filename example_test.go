@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -153,4 +154,22 @@ func ExampleRegistry_Use() {
 		}
 	})
 	registry.Handle("raw", func(context.Context, *worker.Job) error { return nil })
+}
+
+// A pool's handlers serve the probes of an orchestrator.
+func ExamplePool_Health() {
+	registry := worker.NewRegistry()
+	worker.Handle(registry, func(context.Context, *worker.Job, Greeting) error { return nil })
+	pool, err := worker.NewPool(worker.Config{Backend: worker.Backend{Queue: workertest.NewQueue()}, Registry: registry})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/healthz", pool.LiveHandler())
+	mux.Handle("/readyz", pool.ReadyHandler())
+
+	h := pool.Health(context.Background())
+	fmt.Println(h.Live, h.Ready, h.Problems[0].Code)
+	// Output: true false not_started
 }

@@ -59,7 +59,7 @@ func (a *announcer) announce(statuses ...Status) {
 		statuses = slices.DeleteFunc(slices.Clone(statuses), a.staleLocked)
 	}
 	if dropped := a.lane.add(statuses...); len(dropped) > 0 {
-		a.fail(dropped, "the notifier falls behind: statuses are dropped")
+		a.fail(dropped, "the notifier falls behind: statuses are dropped", nil)
 	}
 }
 
@@ -87,12 +87,12 @@ func (a *announcer) notify(batch []Status) {
 		resets = slices.DeleteFunc(slices.Clone(batch), func(st Status) bool { return !st.isReset() })
 	}
 	if err := a.tell(ctx, statuses); err != nil {
-		a.fail(statuses, "the notifier fails: statuses are dropped", "error", err)
+		a.fail(statuses, "the notifier fails: statuses are dropped", err)
 		a.missed.add(resets...)
 		return
 	}
 	if err := a.reset(ctx, resets); err != nil {
-		a.fail(nil, "the notifier fails to reset topics", "error", err)
+		a.fail(nil, "the notifier fails to reset topics", err)
 		a.missed.add(resets...)
 		return
 	}
@@ -123,9 +123,13 @@ func (a *announcer) reset(ctx context.Context, resets []Status) (err error) {
 	return a.resetter.Reset(ctx, topics...)
 }
 
-func (a *announcer) fail(dropped []Status, message string, attrs ...any) {
+func (a *announcer) fail(dropped []Status, message string, err error) {
 	a.tel.dropped.Add(context.Background(), int64(len(dropped)))
-	if a.down.raise() {
+	if a.down.raise(err) {
+		var attrs []any
+		if err != nil {
+			attrs = append(attrs, "error", err)
+		}
 		a.log.Warn(message, attrs...)
 	}
 	if a.resetter != nil {
@@ -137,6 +141,6 @@ func (a *announcer) fail(dropped []Status, message string, attrs ...any) {
 func (a *announcer) end() {
 	a.missed.end()
 	if left := a.lane.take(func(Status) bool { return true }); len(left) > 0 {
-		a.fail(left, "the notifier was too slow for the pool's end: statuses are dropped")
+		a.fail(left, "the notifier was too slow for the pool's end: statuses are dropped", nil)
 	}
 }

@@ -50,7 +50,7 @@ func (p *Pool) saveBatch(batch []saveItem) {
 		items, statuses = p.statuses(p.withoutStale(items))
 	}
 	// Nothing is left to try the store with, so whatever is claimed next does.
-	if p.storeFails.up.Load() {
+	if p.storeFails.trouble() != nil {
 		p.slots.unblock(blockStore)
 	}
 }
@@ -122,7 +122,7 @@ func (p *Pool) callStore(statuses []Status) ([]Saved, error) {
 
 func (p *Pool) storeDown(err error) {
 	p.slots.block(blockStore)
-	if p.storeFails.raise() {
+	if p.storeFails.raise(err) {
 		p.log.Error("the status store fails: no jobs are claimed until it works again", "error", err)
 	}
 }

@@ -29,6 +29,7 @@ type feed struct {
 	waits    flag         // waiting fails
 	settles  flag         // settling fails
 	renewals flag         // renewing the lease fails
+	lost     flag         // the lease was lost, and no new session is open yet
 }
 
 // session is a feed's consumer while it holds its lease, and the attempts that belong to it.
@@ -88,7 +89,7 @@ func (f *feed) consume(ctx context.Context) (c Consumer, err error) {
 // renewed hears of each renewal of the lease. The queue itself tells the log.
 func (f *feed) renewed(err error) {
 	if err != nil {
-		f.renewals.raise()
+		f.renewals.raise(err)
 	} else {
 		f.renewals.clear()
 	}
@@ -126,7 +127,11 @@ func (f *feed) run(s *session) {
 			if !f.pool.pauseClaims(backoff(try)) {
 				return
 			}
+			continue
 		}
+		f.lost.clear()
+		f.renewals.clear()
+		f.fine(&f.claims, "a session is open on the queue again")
 	}
 }
 
@@ -217,7 +222,7 @@ func (s *session) passWake() {
 
 // trouble tells of a failure that goes on once, when it begins, and fine when it is over.
 func (f *feed) trouble(since *flag, message string, err error) {
-	if f.pool.claimCtx.Err() == nil && since.raise() {
+	if f.pool.claimCtx.Err() == nil && since.raise(err) {
 		f.pool.log.Error(message, "queue", f.queue, "error", err)
 	}
 }
@@ -258,7 +263,12 @@ func (s *session) watch() {
 
 // lose gives up everything that the session holds.
 func (s *session) lose() {
-	s.gone.Store(true)
+	s.mu.Lock()
+	if !s.isLost() {
+		s.feed.lost.raise(ErrLeaseLost) // before a new session can be opened, which ends it
+		s.gone.Store(true)
+	}
+	s.mu.Unlock()
 	s.cancel(ErrLeaseLost)
 	s.stopClaims()
 	s.feed.pool.giveBackReady(func(a *attempt) bool { return a.session == s })

@@ -319,6 +319,13 @@ func (s *slots) unblock(b block) {
 	s.assign()
 }
 
+// blockedBy reports whether nothing is claimed for this reason.
+func (s *slots) blockedBy(b block) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.blocked&b != 0
+}
+
 // average moves a moving average towards a new measurement.
 func average(avg *time.Duration, d time.Duration) {
 	if *avg == 0 {

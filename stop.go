@@ -18,6 +18,9 @@ func (p *Pool) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	before := p.state
 	p.state = poolStopping
+	if before != poolStopping {
+		p.stopBegan = time.Now()
+	}
 	p.mu.Unlock()
 	switch before {
 	case poolNew:
@@ -213,6 +216,7 @@ func (p *Pool) abandon(a *attempt) bool {
 	p.abandoned++
 	if p.abandoned >= p.cfg.Concurrency {
 		p.slots.block(blockAbandoned)
+		p.stuck.raise(ErrAbandoned)
 	}
 	p.mu.Unlock()
 	p.conclude(a, fmt.Errorf("%w: %w", context.Cause(a.ctx), ErrAbandoned))
@@ -230,6 +234,7 @@ func (p *Pool) zombieEnded() {
 	p.abandoned--
 	if p.abandoned < p.cfg.Concurrency {
 		p.slots.unblock(blockAbandoned)
+		p.stuck.clear()
 	}
 }
 

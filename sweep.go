@@ -334,7 +334,7 @@ func (p *Pool) sweeps() {
 			if down.clear() {
 				p.log.Info("lost jobs are looked for again")
 			}
-		case p.claimCtx.Err() == nil && down.raise():
+		case p.claimCtx.Err() == nil && down.raise(err):
 			p.log.Warn("lost jobs could not be looked for", "error", err)
 		}
 	}

@@ -37,6 +37,8 @@ type Pool struct {
 	gauges *gauges
 
 	storeFails flag
+	stuck      flag // all slots are held by abandoned handlers
+	probes     []*probe
 
 	claimCtx   context.Context // ends when Stop begins
 	stopClaims context.CancelFunc
@@ -57,6 +59,7 @@ type Pool struct {
 	staleAt    *time.Timer
 	done       chan struct{} // closed when Stop has ended
 	stopErr    error
+	stopBegan  time.Time
 }
 
 type poolState int
@@ -82,6 +85,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	}
 	p.saves = newLane(p.saveBatch, saveWidth, 0)
 	p.hands.init(p.work)
+	p.probes = newProbes(cfg.Backend)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Queues)) {
 		q := cfg.Queues[name]
 		p.feeds = append(p.feeds, &feed{pool: p, queue: name, kinds: newSpanKinds(name),
