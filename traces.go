@@ -219,7 +219,7 @@ func finishCall(span trace.Span, err error) {
 // recordError adds the exception event of the conventions: of a panic with its stack.
 func recordError(span trace.Span, err error, status string) {
 	attrs := []attribute.KeyValue{
-		attribute.String(attrExceptionType, reflect.TypeOf(unwrapAnswer(err)).String()),
+		attribute.String(attrExceptionType, reflect.TypeOf(hostError(err)).String()),
 		attribute.String(attrExceptionText, cleanText(err.Error())),
 	}
 	if p, ok := err.(*PanicError); ok { //nolint:errorlint // the host's own errors are not asked again
@@ -229,10 +229,13 @@ func recordError(span trace.Span, err error, status string) {
 	span.SetStatus(codes.Error, status)
 }
 
-// unwrapAnswer returns the error as the handler returned it.
-func unwrapAnswer(err error) error {
+// hostError returns the error that a handler returned, without what it says to the pool.
+func hostError(err error) error {
 	if said, ok := err.(*answer); ok { //nolint:errorlint // it is made here, and never wrapped
-		return said.err
+		err = said.err
+	}
+	if v, ok := err.(*verbError); ok && v.err != nil { //nolint:errorlint // only the outermost is ours
+		err = v.err
 	}
 	return err
 }
