@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// quickly retries sooner than a service would, so that there is something to see.
+var quickly = worker.RetryPolicy{MaxAttempts: 3, Base: 500 * time.Millisecond, Max: 2 * time.Second}
+
+// Chore is the payload of all jobs here: it says what is to happen to them.
+type Chore struct {
+	Kind  string        `json:"kind"`            // the job's type: mail, thumbnail, import or stubborn
+	Takes time.Duration `json:"takes"`           // by each attempt
+	Fails int           `json:"fails,omitempty"` // as many attempts fail
+	Fatal bool          `json:"fatal,omitempty"` // the first one fails for good
+}
+
+// JobType names the type.
+func (c Chore) JobType() string { return c.Kind }
+
+var errNoAnswer = errors.New("the other side does not answer")
+
+func handlers() *worker.Registry {
+	registry := worker.NewRegistry()
+	for _, kind := range []string{"mail", "thumbnail", "import"} {
+		registry.Handle(kind, do(perform))
+	}
+	registry.Handle("stubborn", do(func(_ context.Context, _ *worker.Job, c Chore) error {
+		time.Sleep(c.Takes) // as a handler does that never looks at its context
+		return nil
+	}))
+	return registry
+}
+
+// do decodes the payload for handlers that share it among several types.
+func do(h func(context.Context, *worker.Job, Chore) error) worker.Handler {
+	return func(ctx context.Context, job *worker.Job) error {
+		c, err := worker.DecodePayload[Chore](job)
+		if err != nil {
+			return err
+		}
+		return h(ctx, job, c)
+	}
+}
+
+func perform(ctx context.Context, job *worker.Job, c Chore) error {
+	select {
+	case <-time.After(c.Takes):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	switch {
+	case c.Fatal:
+		return worker.Permanent(fmt.Errorf("row 17: %w", errNoAnswer))
+	case job.Attempt <= c.Fails:
+		return errNoAnswer
+	}
+	return nil
+}
+
+// chore is the n-th of the load: of ten jobs one is retried and succeeds, and one in twenty fails.
+func chore(n int) Chore {
+	switch {
+	case n%20 == 7:
+		return Chore{Kind: "import", Takes: 300 * time.Millisecond, Fatal: true}
+	case n%10 == 3:
+		return Chore{Kind: "thumbnail", Takes: 60 * time.Millisecond, Fails: 1}
+	case n%3 == 0:
+		return Chore{Kind: "import", Takes: 150 * time.Millisecond}
+	case n%3 == 1:
+		return Chore{Kind: "thumbnail", Takes: 60 * time.Millisecond}
+	}
+	return Chore{Kind: "mail", Takes: 10 * time.Millisecond}
+}
+
+// load enqueues jobs until ctx ends. What fails is told and not tried again.
+func (a *app) load(ctx context.Context) error {
+	if a.settings.rate <= 0 {
+		<-ctx.Done()
+		return nil
+	}
+	ticker := time.NewTicker(time.Duration(float64(time.Second) / a.settings.rate))
+	defer ticker.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if _, err := a.pool.Client().Enqueue(ctx, chore(n)); err != nil && ctx.Err() == nil {
+			slog.Warn("a job could not be enqueued", "error", err)
+		}
+	}
+}
