@@ -79,7 +79,7 @@ func chore(n int) Chore {
 	return Chore{Kind: "mail", Takes: 10 * time.Millisecond}
 }
 
-// load enqueues jobs until ctx ends. What fails is told and not tried again.
+// load enqueues jobs until ctx ends. That it fails is told once, until it works again; what failed is not tried again.
 func (a *app) load(ctx context.Context) error {
 	if a.settings.rate <= 0 {
 		<-ctx.Done()
@@ -87,14 +87,17 @@ func (a *app) load(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(time.Duration(float64(time.Second) / a.settings.rate))
 	defer ticker.Stop()
+	failing := false
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		if _, err := a.pool.Client().Enqueue(ctx, chore(n)); err != nil && ctx.Err() == nil {
-			slog.Warn("a job could not be enqueued", "error", err)
+		_, err := a.pool.Client().Enqueue(ctx, chore(n))
+		if err != nil && !failing && ctx.Err() == nil {
+			slog.Warn("jobs cannot be enqueued", "error", err)
 		}
+		failing = err != nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,7 +44,11 @@ func newTelemetry(ctx context.Context, endpoint string) (*telemetry, error) {
 	}
 	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(about), sdktrace.WithSampler(sdktrace.NeverSample())}
 	if endpoint != "" {
-		sender, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint))
+		target, err := url.JoinPath(endpoint, "v1/traces")
+		if err != nil {
+			return nil, fmt.Errorf("export traces: %w", err)
+		}
+		sender, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(target))
 		if err != nil {
 			return nil, fmt.Errorf("export traces: %w", err)
 		}
