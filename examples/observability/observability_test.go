@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/examples/observability/plot"
 	"github.com/real-staging-ai/go-worker/internal/redistest"
 	"github.com/real-staging-ai/go-worker/redisqueue"
 )
@@ -79,13 +79,11 @@ func targets(t *testing.T) (found []string) {
 	t.Helper()
 	raw, err := os.ReadFile("grafana/dashboard.json")
 	require.NoError(t, err)
-	var dashboard struct {
-		Panels []struct{ Targets []struct{ Expr string } }
-	}
-	require.NoError(t, json.Unmarshal(raw, &dashboard))
-	for _, panel := range dashboard.Panels {
+	panels, err := plot.Panels(raw)
+	require.NoError(t, err)
+	for _, panel := range panels {
 		for _, target := range panel.Targets {
-			found = append(found, strings.NewReplacer("$queue", ".*", "$__rate_interval", "1m").Replace(target.Expr))
+			found = append(found, target.Query("1m"))
 		}
 	}
 	require.Greater(t, len(found), 20)
@@ -119,6 +117,7 @@ func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
 	program(t, "prometheus")
 	a := start(t, settings{redis: redis.Addr(), rate: 20, slots: 8, lease: time.Second, grace: 100 * time.Millisecond})
 	p := startPrometheus(t, a.addr)
+	began := time.Now()
 	eventually(t, "jobs are counted", p.has(`worker_job_finished_total{worker_job_outcome="failed"}`))
 
 	dieWithAJob(t, redis.Addr())
@@ -144,8 +143,30 @@ func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
 		eventually(t, "a query has data", p.has(expr))
 	}
 	eventually(t, "the alert of the lost lease", p.has(`ALERTS{alertname="WorkerLeaseLost", alertstate="firing"}`))
+	picture(t, p, began)
 	a.stop()
 	eventually(t, "the alert of the missing workers", p.has(`ALERTS{alertname="WorkerNoWorkers", alertstate="pending"}`))
+}
+
+// picture draws the dashboard from what the test's Prometheus has, into the file that DASHBOARD names, if it does.
+func picture(t *testing.T, p *server, began time.Time) {
+	t.Helper()
+	raw, err := os.ReadFile("grafana/dashboard.json")
+	require.NoError(t, err)
+	panels, err := plot.Panels(raw)
+	require.NoError(t, err)
+	file := os.Getenv("DASHBOARD")
+	if file != "" { // in real time, as there is to be something to see
+		time.Sleep(time.Until(began.Add(90 * time.Second)))
+	}
+	drawn, err := plot.Draw(p.url, panels, "10s", began, time.Now())
+	require.NoError(t, err)
+	assert.Equal(t, len(panels), strings.Count(string(drawn), "<g "))
+	assert.GreaterOrEqual(t, strings.Count(string(drawn), `fill="none"`), len(targets(t)), "each query has a line")
+	assert.Less(t, len(drawn), 200_000)
+	if file != "" {
+		require.NoError(t, os.WriteFile(file, drawn, 0o600))
+	}
 }
 
 // dieWithAJob claims a job as a worker does whose machine is gone a moment later.
