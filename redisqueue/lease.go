@@ -51,13 +51,13 @@ func (c *consumer) beats() {
 	looks := time.NewTicker(lookInterval)
 	defer looks.Stop()
 	trimmed := time.Now()
-	troubled := false
+	troubled, blind := false, false
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
 		case <-looks.C:
-			c.lookForCanceled()
+			blind = blind || !c.lookForCanceled() // until a beat gets through
 			continue
 		case <-ticker.C:
 		}
@@ -66,6 +66,7 @@ func (c *consumer) beats() {
 			return
 		}
 		c.logTrouble(&troubled, err)
+		blind = blind && err != nil
 		if err == nil && time.Since(trimmed) >= trimInterval {
 			trimmed = time.Now()
 			c.trim()
@@ -268,21 +269,21 @@ func (c *consumer) reconcile(redis map[string]int64) (missing int) {
 	return len(lost)
 }
 
-// lookForCanceled tells the pool of canceled jobs before a beat does. What it cannot ask, the next beat finds.
-func (c *consumer) lookForCanceled() {
+// lookForCanceled tells the pool of canceled jobs before a beat does, and reports whether it could ask for them.
+func (c *consumer) lookForCanceled() bool {
 	if c.ledger.empty() {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, min(c.queue.config.Timeout, c.interval()/2))
 	defer cancel()
 	// A script, as the client repeats no script: a plain read it would, for as long as it may, and keep the beat waiting.
 	reply, err := canceledScript.Run(ctx, c.queue.client, c.canceledKeys, nil)
 	if err != nil {
-		return
+		return false
 	}
-	if ids, err := reply.AsStrSlice(); err == nil {
-		c.revokeCanceled(ids)
-	}
+	ids, err := reply.AsStrSlice()
+	c.revokeCanceled(ids)
+	return err == nil
 }
 
 // revokeCanceled tells the pool of canceled jobs, at each beat and look until they are settled.
