@@ -23,9 +23,10 @@ type gauges struct {
 	pool    *Pool
 	sampler Sampler // nil if the queue isn't one
 	asked   chan struct{}
-	stop    metric.Registration // nil if there is none
 
 	mu        sync.Mutex
+	stop      metric.Registration // nil if there is none
+	over      bool                // end was called
 	collected time.Time
 	samples   map[string]sample // by queue
 }
@@ -35,17 +36,44 @@ type sample struct {
 	at    time.Time
 }
 
-// startGauges registers them, until end. A pool runs without those that its meter refuses.
-func (p *Pool) startGauges() *gauges {
+func newGauges(p *Pool) *gauges {
 	g := &gauges{pool: p, asked: make(chan struct{}, 1), samples: make(map[string]sample)}
 	g.sampler, _ = p.cfg.Queue.(Sampler)
-	if err := g.register(p.tel.meter); err != nil {
-		p.log.Warn("the meter refuses the pool's gauges", "error", err)
-	}
 	return g
 }
 
-func (g *gauges) register(m metric.Meter) error {
+// begin registers them, until end. A pool runs without those that its meter refuses. The meter may let either wait for
+// a collection that is under way, and with it for callbacks of the host's: neither is called with a lock held.
+func (g *gauges) begin() {
+	stop, err := g.register(g.pool.tel.meter)
+	if err != nil {
+		g.pool.log.Warn("the meter refuses the pool's gauges", "error", err)
+		return
+	}
+	g.mu.Lock()
+	g.stop = stop
+	over := g.over
+	g.mu.Unlock()
+	if over { // the pool was stopped meanwhile
+		g.end()
+	}
+}
+
+// end unregisters them.
+func (g *gauges) end() {
+	g.mu.Lock()
+	stop := g.stop
+	g.stop, g.over = nil, true
+	g.mu.Unlock()
+	if stop == nil {
+		return
+	}
+	if err := stop.Unregister(); err != nil {
+		g.pool.log.Warn("the meter does not let go of the pool's gauges", "error", err)
+	}
+}
+
+func (g *gauges) register(m metric.Meter) (metric.Registration, error) {
 	active, err1 := m.Int64ObservableUpDownCounter(metricActive, metric.WithUnit("{job}"),
 		metric.WithDescription("Handlers that run."))
 	slots, err2 := m.Int64ObservableUpDownCounter(metricSlots, metric.WithUnit("{job}"),
@@ -57,9 +85,9 @@ func (g *gauges) register(m metric.Meter) error {
 	workers, err5 := m.Int64ObservableGauge(metricWorkers, metric.WithUnit("{worker}"),
 		metric.WithDescription("Sessions that are open on the queue. Aggregate by max."))
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		return err
+		return nil, err
 	}
-	stop, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	return m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(active, int64(g.pool.slots.inUse()))
 		o.ObserveInt64(slots, int64(g.pool.cfg.Concurrency))
 		for _, s := range g.collect() {
@@ -74,18 +102,6 @@ func (g *gauges) register(m metric.Meter) error {
 		}
 		return nil
 	}, active, slots, depth, age, workers)
-	g.stop = stop
-	return err
-}
-
-// end unregisters them.
-func (g *gauges) end() {
-	if g.stop == nil {
-		return
-	}
-	if err := g.stop.Unregister(); err != nil {
-		g.pool.log.Warn("the meter does not let go of the pool's gauges", "error", err)
-	}
 }
 
 // collect returns the samples that are not too old to tell, and sees that they are taken anew.

@@ -143,7 +143,7 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 	await(ctx, p.saves.wait)
 	await(ctx, p.notes.lane.wait)
 	p.notes.end()
-	p.gauges.end()
+	await(ctx, p.gauges.end)
 	if late > 0 {
 		problems = append(problems, fmt.Errorf("%d handlers still run: %w", late, ErrAbandoned))
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,12 +19,14 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
+	apimetric "go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	notrace "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/workertest"
@@ -307,6 +310,100 @@ func TestGaugesAreSampledWhileSomebodyCollects(t *testing.T) {
 		r.stop()
 		assert.NotContains(t, rec.metrics(t), "worker.queue.depth")
 		assert.NotContains(t, rec.metrics(t), "worker.pool.slots")
+	})
+}
+
+// A host may ask the pool anything while its metrics are collected, also while the pool starts or stops: what the SDK makes
+// wait for the collection must not hold what the host asks for.
+func TestACollectionMayAskThePool(t *testing.T) {
+	rec := record()
+	r := newRig(t, nil, rec.by)
+	claimed, collecting := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	r.queue.Fault = func(_ context.Context, call string) error {
+		if call == "Claim" {
+			once.Do(func() { close(claimed) })
+		}
+		return nil
+	}
+	meter := r.cfg.MeterProvider.Meter("host")
+	gauge, err := meter.Int64ObservableGauge("host.ready")
+	require.NoError(t, err)
+	host, err := meter.RegisterCallback(func(ctx context.Context, _ apimetric.Observer) error {
+		close(collecting)
+		<-claimed // the pool is about to register its gauges
+		r.pool.Health(ctx)
+		return nil
+	}, gauge)
+	require.NoError(t, err)
+	collected := make(chan error)
+	go func() { collected <- rec.reader.Collect(context.Background(), new(metricdata.ResourceMetrics)) }()
+	<-collecting
+	r.start()
+	require.NoError(t, <-collected)
+	require.NoError(t, host.Unregister())
+
+	hold, collecting2 := make(chan struct{}), make(chan struct{})
+	host, err = meter.RegisterCallback(func(context.Context, apimetric.Observer) error {
+		close(collecting2)
+		<-hold
+		return nil
+	}, gauge)
+	require.NoError(t, err)
+	go func() { collected <- rec.reader.Collect(context.Background(), new(metricdata.ResourceMetrics)) }()
+	<-collecting2
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.NoError(t, r.pool.Stop(ctx), "it doesn't wait for the host's callback")
+	close(hold)
+	require.NoError(t, <-collected)
+	require.NoError(t, host.Unregister())
+}
+
+// Pools of one process, on one SDK: what each has of its own adds up, what all of them see doesn't.
+func TestPoolsOfAProcessAddUp(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		block := func(ctx context.Context, _ *worker.Job, _ ping) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		one := newRig(t, block, rec.by)
+		two := newRig(t, block, func(c *worker.Config) { *c = one.cfg })
+		one.enqueue(1)
+		one.start()
+		two.start()
+		one.after(time.Second)
+		rec.metrics(t)
+		one.after(time.Second)
+		got := rec.metrics(t)
+		assert.EqualValues(t, 8, got["worker.pool.slots"].Data.(metricdata.Sum[int64]).DataPoints[0].Value)
+		assert.EqualValues(t, 1, got["worker.pool.active"].Data.(metricdata.Sum[int64]).DataPoints[0].Value)
+		workers := got["worker.queue.workers"].Data.(metricdata.Gauge[int64]).DataPoints
+		require.Len(t, workers, 1)
+		assert.EqualValues(t, 2, workers[0].Value)
+		one.stop()
+		got = rec.metrics(t)
+		assert.EqualValues(t, 4, got["worker.pool.slots"].Data.(metricdata.Sum[int64]).DataPoints[0].Value)
+		two.stop()
+	})
+}
+
+// The span in which a host starts its pool is not the parent of all that its handlers ever do.
+func TestJobsAreNoPartOfThePoolsStart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var inHandler trace.SpanContext
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error {
+			inHandler = trace.SpanContextFromContext(ctx)
+			return nil
+		}, func(c *worker.Config) { c.TracerProvider = notrace.NewTracerProvider() })
+		ctx, span := record().provider.Tracer("test").Start(t.Context(), "start")
+		require.NoError(t, r.pool.Start(ctx))
+		span.End()
+		r.enqueue(1)
+		r.after(time.Second)
+		r.stop()
+		assert.False(t, inHandler.IsValid())
 	})
 }
 

@@ -177,6 +177,14 @@ func (t *telemetry) startProcess(ctx context.Context, a *attempt) (context.Conte
 	return trace.ContextWithSpan(sender, span), span
 }
 
+// withoutSpan leaves the host's span behind: the jobs are no part of what starts the pool.
+func withoutSpan(ctx context.Context) context.Context {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx
+	}
+	return trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+}
+
 // describe says in a span which job it is about.
 func describe(span trace.Span, job *Job) {
 	if span.IsRecording() {

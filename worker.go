@@ -127,6 +127,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	sessions, err := p.openAll(opening)
 	p.abortStart()
 	if err == nil && p.becomeRunning(sessions) {
+		p.gauges.begin()
 		return nil
 	}
 	p.end()
@@ -156,7 +157,7 @@ func (p *Pool) becomeRunning(sessions []*session) bool {
 	for i, f := range p.feeds {
 		p.feeding.Go(func() { f.run(sessions[i]) })
 	}
-	p.gauges = p.startGauges()
+	p.gauges = newGauges(p)
 	p.watchers.Go(p.gauges.run)
 	p.watchers.Go(p.janitor)
 	p.watchers.Go(p.sweeps)
@@ -174,7 +175,7 @@ func (p *Pool) beginStart(ctx context.Context) (context.Context, error) {
 		return nil, ErrPoolStopped
 	}
 	p.state = poolStarting
-	base := context.WithoutCancel(ctx)
+	base := context.WithoutCancel(withoutSpan(ctx))
 	p.claimCtx, p.stopClaims = context.WithCancel(base)
 	p.jobsCtx, p.stopJobs = context.WithCancelCause(base)
 	p.hardCtx, p.stopHard = context.WithCancel(base)
