@@ -126,7 +126,7 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
 	return c.send(ctx, "enqueue", jobs, c.enqueue)
 }
 
-// send hands jobs on, in a span, once all of them are in order.
+// send hands jobs on once all of them are in order.
 func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(context.Context, []*Job) error) error {
 	if err := complete(jobs); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
@@ -134,14 +134,20 @@ func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(
 	if len(jobs) == 0 {
 		return nil
 	}
-	ctx, sending := c.tel.startSend(ctx, jobs)
 	err := c.check(jobs)
 	if err == nil {
-		err = hand(ctx, jobs)
+		err = c.traced(ctx, jobs, hand)
 	}
 	for _, job := range jobs {
 		job.validJSON = nil // it is its owner's again
 	}
+	return err
+}
+
+// traced hands jobs on in a span.
+func (c *Client) traced(ctx context.Context, jobs []*Job, hand func(context.Context, []*Job) error) error {
+	ctx, sending := c.tel.startSend(ctx, jobs)
+	err := hand(ctx, jobs)
 	c.tel.finishSend(ctx, sending, jobs, err)
 	c.logEnqueued(ctx, jobs, err)
 	return err

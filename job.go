@@ -90,9 +90,6 @@ type Job struct {
 	live   reporter        // the attempt that runs the job; nil on a bare job
 	result json.RawMessage // last SetResult
 
-	// injected is what a propagator writes, on its way into Headers.
-	injected map[string]string
-
 	// validJSON is the payload that was found to be valid while the job is in the library's hands, so that the three who
 	// must know look once: who makes the job, the Client, and the Queue, which encodes.
 	validJSON json.RawMessage

@@ -73,12 +73,12 @@ type telemetry struct {
 	tracer     trace.Tracer
 	meter      metric.Meter
 	propagator propagation.TextMapPropagator
-	sends      sync.Map     // *spanKind by queue
 	noSDKUntil atomic.Int64 // no spans are asked for until then, in Unix nanoseconds
 	instruments
 
-	mu   sync.RWMutex
-	sets map[setKey]*options // prebuilt, so that a job costs no attribute set
+	mu    sync.RWMutex
+	sends map[string]*spanKind // by queue
+	sets  map[setKey]*options  // prebuilt, so that a job costs no attribute set
 }
 
 // setKey is what an attribute set is made of. Empty parts are left out.
@@ -97,7 +97,7 @@ func newTelemetry(b *Backend) (*telemetry, error) {
 	}
 	t := &telemetry{
 		tracer: tp.Tracer(scopeName), meter: mp.Meter(scopeName), propagator: pr,
-		sets: make(map[setKey]*options),
+		sends: make(map[string]*spanKind), sets: make(map[setKey]*options),
 	}
 	return t, t.create(t.meter)
 }

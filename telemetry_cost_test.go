@@ -102,13 +102,17 @@ func TestTraceparentsAreReadAsWritten(t *testing.T) {
 	}
 }
 
-// However many types a producer invents, the attributes that are kept are bounded.
+// However many types and queues a producer invents, what is kept of them is bounded.
 func TestAttributeSetsAreBounded(t *testing.T) {
 	y := newTally(t, withSDK())
 	for i := range 3 * maxSets {
 		y.tel.set(setKey{jobType: time.Duration(i).String()})
 	}
 	require.LessOrEqual(t, len(y.tel.sets), maxSets)
+	for i := range 3 * maxSends {
+		y.tel.sendKind(time.Duration(i).String())
+	}
+	require.LessOrEqual(t, len(y.tel.sends), maxSends)
 }
 
 func TestErrorTypesAreFew(t *testing.T) {

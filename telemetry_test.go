@@ -186,6 +186,44 @@ func TestTraceContextIsCapped(t *testing.T) {
 	}
 }
 
+// countingPropagator counts how often it is asked.
+type countingPropagator struct {
+	propagation.TraceContext
+	injected int
+}
+
+func (p *countingPropagator) Inject(ctx context.Context, c propagation.TextMapCarrier) {
+	p.injected++
+	p.TraceContext.Inject(ctx, c)
+}
+
+func TestACallForSeveralQueuesIsOneSpan(t *testing.T) {
+	rec, asked := record(), &countingPropagator{}
+	cfg := worker.Config{Backend: worker.Backend{Queue: workertest.NewQueue()}}
+	rec.by(&cfg)
+	cfg.Propagator = asked
+	client, err := worker.NewClient(cfg.Backend)
+	require.NoError(t, err)
+	jobs := make([]*worker.Job, 3)
+	for i, queue := range []string{"a", "b", "b"} {
+		jobs[i], err = worker.NewJob(ping{i}, worker.OnQueue(queue))
+		require.NoError(t, err)
+	}
+	require.NoError(t, client.EnqueueMany(t.Context(), jobs...))
+	require.Len(t, rec.ended("send"), 1, "no queue is that of all")
+	assert.Equal(t, map[string]string{"messaging.system": "redis", "messaging.operation.name": "send",
+		"messaging.operation.type": "send", "messaging.batch.message_count": "3"}, attrsOf(rec.ended("send")[0]))
+	assert.Equal(t, 1, asked.injected)
+	for _, job := range jobs {
+		assert.Contains(t, job.Headers["traceparent"], rec.ended("send")[0].SpanContext().SpanID().String())
+	}
+	jobs[0].Headers["traceparent"] = "its own"
+	assert.NotEqual(t, "its own", jobs[1].Headers["traceparent"])
+
+	require.Error(t, client.EnqueueMany(t.Context(), &worker.Job{Type: "ping", Queue: "a b"}))
+	assert.Len(t, rec.spans.Ended(), 1, "what is not in order is not sent")
+}
+
 func TestPanicsAreRecordedWithTheirStack(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		rec := record()

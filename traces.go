@@ -3,9 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/hex"
-	"maps"
 	"reflect"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -14,9 +12,8 @@ import (
 )
 
 const (
-	noSDKPause    = time.Second // between two tries to open a span while no SDK makes any
-	maxPropagated = 4 << 10     // bytes that a propagator may add to a job's headers
-	baggageHeader = "baggage"   // of W3C Baggage
+	noSDKPause = time.Second // between two tries to open a span while no SDK makes any
+	maxSends   = 1_000       // queues of which producers' spans are kept ready
 
 	traceparentVersion0 = "00-"
 	sampledFlag         = "-01"
@@ -28,10 +25,14 @@ type spanKind struct {
 	opts []trace.SpanStartOption
 }
 
+// newSpanKind makes one. No queue stands for several at once.
 func newSpanKind(operation, queue string, kind trace.SpanKind, more ...trace.SpanStartOption) *spanKind {
-	return &spanKind{name: operation + " " + queue, opts: append(more, trace.WithSpanKind(kind), trace.WithAttributes(
-		attribute.String(attrSystem, systemName), attribute.String(attrOperation, operation),
-		attribute.String(attrOpType, operation), attribute.String(attrDestination, queue)))}
+	name, attrs := operation, []attribute.KeyValue{attribute.String(attrSystem, systemName),
+		attribute.String(attrOperation, operation), attribute.String(attrOpType, operation)}
+	if queue != "" {
+		name, attrs = operation+" "+queue, append(attrs, attribute.String(attrDestination, queue))
+	}
+	return &spanKind{name: name, opts: append(more, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))}
 }
 
 // spanKinds are those of a queue.
@@ -75,23 +76,44 @@ var noSpan = trace.SpanFromContext(context.Background())
 
 // sendKind returns the kind of a producer's spans, of which there is one a queue.
 func (t *telemetry) sendKind(queue string) *spanKind {
-	if kind, ok := t.sends.Load(queue); ok {
-		return kind.(*spanKind)
+	t.mu.RLock()
+	kind := t.sends[queue]
+	t.mu.RUnlock()
+	if kind != nil {
+		return kind
 	}
-	kind, _ := t.sends.LoadOrStore(queue, newSpanKind(opSend, queue, trace.SpanKindProducer))
-	return kind.(*spanKind)
+	kind = newSpanKind(opSend, queue, trace.SpanKindProducer)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.sends) >= maxSends { // a producer may invent queues
+		clear(t.sends)
+	}
+	t.sends[queue] = kind
+	return kind
+}
+
+// sentTo is the queue of a call's jobs, empty if there are several.
+func sentTo(jobs []*Job) string {
+	for _, job := range jobs {
+		if job.Queue != jobs[0].Queue {
+			return ""
+		}
+	}
+	return jobs[0].Queue
 }
 
 // sending is one producer's call under way.
 type sending struct {
 	span  trace.Span
+	queue string    // see sentTo
 	began time.Time // zero where nobody measures
 }
 
 // startSend opens the producer's span of one call and writes its context into the jobs' headers.
 func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context, sending) {
-	queue := jobs[0].Queue
-	ctx, span := t.start(ctx, t.sendKind(queue))
+	s := sending{queue: sentTo(jobs)}
+	ctx, span := t.start(ctx, t.sendKind(s.queue))
+	s.span = span
 	if span.IsRecording() {
 		if len(jobs) == 1 {
 			span.SetAttributes(attribute.String(attrMessageID, jobs[0].ID), attribute.String(attrJobType, jobs[0].Type))
@@ -99,39 +121,11 @@ func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context
 			span.SetAttributes(attribute.Int(attrBatchCount, len(jobs)))
 		}
 	}
-	for _, job := range jobs {
-		t.inject(ctx, job)
-	}
-	s := sending{span: span}
+	t.inject(ctx, jobs)
 	if t.operation.Enabled(ctx) {
 		s.began = time.Now()
 	}
 	return ctx, s
-}
-
-// inject adds the trace context and baggage to the job's headers, in a map of the job's own: at most 4 KiB, and no more
-// than fits beside the host's headers. What doesn't fit is left out, baggage first.
-func (t *telemetry) inject(ctx context.Context, job *Job) {
-	t.propagator.Inject(ctx, injection{job})
-	host, added := job.Headers, job.injected
-	job.injected = nil
-	for len(added) > 0 {
-		if headers(added).size() <= maxPropagated {
-			job.Headers = added
-			if len(host) > 0 {
-				job.Headers = maps.Clone(host)
-				maps.Copy(job.Headers, added)
-			}
-			if job.checkHeaders() == nil {
-				return
-			}
-		}
-		if _, ok := added[baggageHeader]; !ok {
-			break
-		}
-		delete(added, baggageHeader)
-	}
-	job.Headers = host
 }
 
 // finishSend closes it.
@@ -142,7 +136,7 @@ func (t *telemetry) finishSend(ctx context.Context, s sending, jobs []*Job, err 
 	s.span.End()
 	t.countSent(ctx, jobs, err)
 	if !s.began.IsZero() {
-		t.operated(ctx, opSend, jobs[0].Queue, time.Since(s.began), err)
+		t.operated(ctx, opSend, s.queue, time.Since(s.began), err)
 	}
 }
 
@@ -277,33 +271,3 @@ func parseTraceparent(text string) trace.SpanContext {
 		TraceID: traceID, SpanID: spanID, TraceFlags: trace.FlagsSampled, Remote: true,
 	})
 }
-
-// headers lets a propagator read a job's headers.
-type headers map[string]string
-
-func (h headers) Get(key string) string { return h[key] }
-
-func (h headers) Set(key, value string) { h[key] = value }
-
-func (h headers) Keys() []string { return slices.Collect(maps.Keys(h)) }
-
-func (h headers) size() (n int) {
-	for name, value := range h {
-		n += len(name) + len(value)
-	}
-	return n
-}
-
-// injection lets a propagator write headers for a job, which costs nothing when it writes none.
-type injection struct{ job *Job }
-
-func (i injection) Get(key string) string { return i.job.injected[key] }
-
-func (i injection) Set(key, value string) {
-	if i.job.injected == nil {
-		i.job.injected = make(map[string]string, 2)
-	}
-	i.job.injected[key] = value
-}
-
-func (i injection) Keys() []string { return headers(i.job.injected).Keys() }
