@@ -110,7 +110,7 @@ func (t *telemetry) claimed(ctx context.Context, queue string, jobs int, took ti
 // waited measures how long a job that starts now could have run.
 func (t *telemetry) waited(ctx context.Context, a *attempt) {
 	if since := a.job.RunnableAt; !since.IsZero() && t.wait.Enabled(ctx) {
-		t.wait.Record(ctx, max(a.started.Sub(since), 0).Seconds(), t.set(setKey{queue: a.job.Queue, jobType: a.job.Type}).record...)
+		t.wait.Record(ctx, max(a.started.Sub(since), 0).Seconds(), t.set(a.kind()).record...)
 	}
 }
 
@@ -119,16 +119,20 @@ func (t *telemetry) ended(ctx context.Context, a *attempt, o *outcome) {
 	if !t.finished.Enabled(ctx) {
 		return
 	}
-	key := setKey{queue: a.job.Queue, jobType: a.typeLabel(), outcome: o.name, errorType: errorType(o.err)}
-	t.finished.Add(ctx, 1, t.set(key).add...)
+	key := a.kind()
 	if o.name == string(StateRetrying) {
-		t.retries.Add(ctx, 1, t.set(setKey{queue: key.queue, jobType: key.jobType}).add...)
+		t.retries.Add(ctx, 1, t.set(key).add...)
 	}
+	key.outcome, key.errorType = o.name, errorType(o.err)
+	t.finished.Add(ctx, 1, t.set(key).add...)
 	if o.took > 0 {
 		key.operation = opProcess
 		t.duration.Record(ctx, o.took.Seconds(), t.set(key).record...)
 	}
 }
+
+// kind is what is known of an attempt from the start. The queue is the pool's own, as a job that can't be read has none.
+func (a *attempt) kind() setKey { return setKey{queue: a.session.feed.queue, jobType: a.typeLabel()} }
 
 // saved measures how long statuses waited for the store.
 func (t *telemetry) saved(ctx context.Context, statuses []Status) {
@@ -185,7 +189,33 @@ var classes = []struct {
 	{ErrLeaseLost, "lease_lost"},
 	{ErrShutdown, "shutdown"},
 	{ErrRefused, "refused"},
-	{context.DeadlineExceeded, "timeout"},
+	{context.DeadlineExceeded, classTimeout},
+	{context.Canceled, "canceled"},
+}
+
+const (
+	classTimeout = "timeout"
+	classOther   = "_OTHER" // the conventions' own word
+)
+
+// classOfAnswer classes what a handler returned by what is in it, or else by what it says to the pool.
+func classOfAnswer(err error, v verb) string {
+	class := classOf(err)
+	switch {
+	case class != classOther:
+	case v == verbPermanent:
+		return "permanent"
+	case v == verbCancel:
+		return "canceled"
+	}
+	return class
+}
+
+// timedOut classes what a handler returned when its time was up, in whatever words.
+func timedOut(err error) {
+	if said, ok := err.(*answer); ok && said.class == classOther { //nolint:errorlint // it is made in read, and never wrapped
+		said.class = classTimeout
+	}
 }
 
 // classOf asks the error itself, which may be a host's and panic.
@@ -201,5 +231,5 @@ func classOf(err error) string {
 			return class.name
 		}
 	}
-	return "_OTHER" // the conventions' own word
+	return classOther
 }

@@ -79,7 +79,7 @@ func read(err error) error {
 		return nil
 	}
 	v, delay := verbOf(err)
-	return &answer{text: err.Error(), class: classOf(err), verb: v, delay: delay, err: err}
+	return &answer{text: err.Error(), class: classOfAnswer(err, v), verb: v, delay: delay, err: err}
 }
 
 // process is one job's life in its slot: refuse, begin, perform, judge, record. It reports whether the slot is still
@@ -219,6 +219,8 @@ func (p *Pool) judge(a *attempt, err error) *outcome {
 		return p.final(a, StateCanceled, ActionCancel, ErrCanceled)
 	case errors.Is(cause, ErrShutdown):
 		return p.interrupted(a)
+	case errors.Is(cause, context.DeadlineExceeded):
+		timedOut(err)
 	}
 	return p.fail(a, err)
 }

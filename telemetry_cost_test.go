@@ -27,7 +27,7 @@ func newTally(tb testing.TB, b Backend) *tally {
 	require.NoError(tb, err)
 	job := &Job{ID: "1", Type: "stage:run", Queue: "default", Attempt: 1, RunnableAt: time.Now()}
 	a := &attempt{job: job, started: time.Now(), reg: registration{handler: func(context.Context, *Job) error { return nil }},
-		session: &session{ctx: context.Background(), feed: &feed{pool: &Pool{}, kinds: newSpanKinds("default")}}}
+		session: &session{ctx: context.Background(), feed: &feed{pool: &Pool{}, queue: "default", kinds: newSpanKinds("default")}}}
 	a.conclude(outcome{name: string(StateSucceeded)})
 	return &tally{tel: tel, job: job, jobs: []*Job{job}, attempt: a, statuses: make([]Status, 1)}
 }
@@ -125,6 +125,10 @@ func TestErrorTypesAreFew(t *testing.T) {
 		require.Equal(t, want, errorType(err))
 		require.Equal(t, want, errorType(read(err)))
 	}
+	require.Equal(t, "permanent", errorType(read(Permanent(errors.New("anything")))))
+	require.Equal(t, "canceled", errorType(read(Cancel(errors.New("anything")))))
+	require.Equal(t, "canceled", errorType(context.Canceled))
+	require.Equal(t, "timeout", errorType(read(Permanent(context.DeadlineExceeded))))
 }
 
 // BenchmarkTelemetry is what telemetry costs a job, from enqueue to settlement.

@@ -242,6 +242,34 @@ func TestPanicsAreRecordedWithTheirStack(t *testing.T) {
 	})
 }
 
+// Whatever a handler says when its time is up, it is a timeout; and a job that can't be read is counted on its queue.
+func TestMetricsTellWhyAttemptsFailed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, p ping) error {
+			if p.N == 0 {
+				return worker.Permanent(errFlaky)
+			}
+			<-ctx.Done()
+			return errFlaky
+		}, rec.by).start()
+		r.enqueue(0)
+		r.enqueue(1, worker.Timeout(time.Second), worker.MaxAttempts(1))
+		r.queue.EnqueueRaw("default", "garbage", []byte("{"))
+		r.after(time.Minute)
+		r.stop()
+		failed := map[string]int64{}
+		for _, p := range rec.metrics(t)["worker.job.finished"].Data.(metricdata.Sum[int64]).DataPoints {
+			queue, _ := p.Attributes.Value("messaging.destination.name")
+			jobType, _ := p.Attributes.Value("worker.job.type")
+			class, _ := p.Attributes.Value("error.type")
+			failed[queue.AsString()+" "+jobType.AsString()+" "+class.AsString()] = p.Value
+		}
+		assert.Equal(t, map[string]int64{
+			"default ping permanent": 1, "default ping timeout": 1, "default unknown decode": 1}, failed)
+	})
+}
+
 // An error whose own methods panic is still the handler's panic, whatever telemetry asks of it.
 func TestErrorsThatPanicAreClassed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
