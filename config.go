@@ -39,7 +39,7 @@ type Config struct {
 	// others, would make traces without end.
 	TraceParent bool
 	// TraceCalls adds spans of kind client around calls to the status store and settlements. They have no parent, as they
-	// concern many jobs.
+	// concern many jobs, but links to the attempts.
 	TraceCalls bool
 	// SweepInterval is how often the pool looks for jobs that the status store knows as unfinished and the queue has
 	// lost, and for how long those must not have changed, up to a minute; see Client.Sweep. Of all pools on one store

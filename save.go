@@ -30,7 +30,7 @@ const (
 func (p *Pool) saveBatch(batch []saveItem) {
 	items, statuses := p.statuses(batch)
 	for try := 1; len(items) > 0; try++ {
-		saved, err := p.callStore(statuses)
+		saved, err := p.callStore(items, statuses)
 		switch {
 		case err == nil:
 			p.storeUp()
@@ -108,10 +108,11 @@ func (p *Pool) forget(it saveItem) {
 	}
 }
 
-func (p *Pool) callStore(statuses []Status) ([]Saved, error) {
+func (p *Pool) callStore(items []saveItem, statuses []Status) ([]Saved, error) {
 	ctx, cancel := context.WithTimeout(p.hardCtx, storeTimeout)
 	defer cancel()
-	ctx, span := p.tel.startCall(ctx, p.cfg.TraceCalls, saveSpans, attrStatuses, len(statuses))
+	ctx, span := p.tel.startCall(ctx, p.cfg.TraceCalls, saveSpans, attrStatuses, len(items),
+		func(i int) *attempt { return items[i].a })
 	saved, err := save(ctx, p.store, statuses)
 	finishCall(span, err)
 	if err == nil {

@@ -364,7 +364,7 @@ func (s *session) settle(batch []*attempt) {
 		verdicts[i] = a.outcome.verdict
 	}
 	for try := 1; !s.isLost(); try++ {
-		err := s.callSettle(verdicts)
+		err := s.callSettle(batch, verdicts)
 		switch {
 		case err == nil:
 			s.feed.fine(&s.feed.settles, "the queue settles again")
@@ -381,11 +381,12 @@ func (s *session) settle(batch []*attempt) {
 	}
 }
 
-func (s *session) callSettle(verdicts []Verdict) error {
+func (s *session) callSettle(batch []*attempt, verdicts []Verdict) error {
 	f, tel := s.feed, s.feed.pool.tel
 	ctx, cancel := context.WithTimeout(f.pool.hardCtx, queueTimeout)
 	defer cancel()
-	ctx, span := tel.startCall(ctx, f.pool.cfg.TraceCalls, f.kinds.settle, attrBatchCount, len(verdicts))
+	ctx, span := tel.startCall(ctx, f.pool.cfg.TraceCalls, f.kinds.settle, attrBatchCount, len(batch),
+		func(i int) *attempt { return batch[i] })
 	began := time.Now()
 	err := s.trySettle(ctx, verdicts)
 	tel.operated(ctx, opSettle, f.queue, time.Since(began), err)

@@ -150,7 +150,11 @@ func TestTraceParentMakesOneTrace(t *testing.T) {
 		assert.Equal(t, send.TraceID(), attempts[0].SpanContext().TraceID())
 		assert.Equal(t, []trace.SpanID{send.SpanID()}, linked(attempts[0]))
 		assert.False(t, attempts[1].Parent().IsValid(), "a later attempt is a trace of its own")
-		assert.Len(t, rec.ended("settle default"), 2)
+		settled := rec.ended("settle default")
+		assert.Len(t, settled, 2)
+		for i, s := range settled {
+			assert.Equal(t, []trace.SpanID{attempts[i].SpanContext().SpanID()}, linked(s), "the attempt that it settles")
+		}
 		assert.Len(t, rec.ended("save statuses"), 4, "running and outcome of both attempts")
 	})
 }
@@ -627,6 +631,13 @@ func eventful(t *testing.T, rec *recorded) {
 		}
 		return nil
 	}
+	var stored atomic.Bool
+	r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+		if statuses[0].State == worker.StateRunning && !stored.Swap(true) {
+			return errFlaky
+		}
+		return nil
+	}
 	var refused atomic.Bool
 	r.queue.Fault = func(_ context.Context, call string) error {
 		if call == "Settle" && refused.CompareAndSwap(false, true) {
@@ -634,6 +645,11 @@ func eventful(t *testing.T, rec *recorded) {
 		}
 		return nil
 	}
+	enqueue := r.queue.Fault
+	r.queue.Fault = func(context.Context, string) error { return errFlaky }
+	_, err := r.pool.Client().Enqueue(t.Context(), ping{0})
+	require.ErrorIs(t, err, errFlaky)
+	r.queue.Fault = enqueue
 	r.enqueue(0)
 	dead, err := r.queue.Consume(t.Context(), "default", worker.ConsumeOptions{})
 	require.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 const (
 	noSDKPause = time.Second // between two tries to open a span while no SDK makes any
 	maxSends   = 1_000       // queues of which producers' spans are kept ready
+	maxLinks   = 128         // of a call's span: SDKs keep no more
 
 	traceparentVersion0 = "00-"
 	sampledFlag         = "-01"
@@ -130,10 +131,7 @@ func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context
 
 // finishSend closes it.
 func (t *telemetry) finishSend(ctx context.Context, s sending, jobs []*Job, err error) {
-	if err != nil && s.span.IsRecording() {
-		recordError(s.span, err, "enqueue failed")
-	}
-	s.span.End()
+	finishCall(s.span, err)
 	t.countSent(ctx, jobs, err)
 	if !s.began.IsZero() {
 		t.operated(ctx, opSend, s.queue, time.Since(s.began), err)
@@ -199,20 +197,41 @@ func (t *telemetry) finishProcess(span trace.Span, o *outcome) {
 	span.End()
 }
 
-// startCall opens a span around a call to the queue or the status store, where Config.TraceCalls asks for it.
-func (t *telemetry) startCall(ctx context.Context, wanted bool, kind *spanKind, counted string, n int) (context.Context, trace.Span) {
+// startCall opens a span around a call to the queue or the status store that concerns n attempts, where Config.TraceCalls
+// asks for it. It is linked to those that have a span.
+func (t *telemetry) startCall(
+	ctx context.Context, wanted bool, kind *spanKind, counted string, n int, of func(int) *attempt,
+) (context.Context, trace.Span) {
 	if !wanted {
 		return ctx, noSpan
 	}
-	ctx, span := t.start(ctx, kind)
+	var links []trace.Link
+	for i := range min(n, maxLinks) {
+		if sc := of(i).spanContext(); sc.IsSampled() {
+			links = append(links, trace.Link{SpanContext: sc})
+		}
+	}
+	ctx, span := t.start(ctx, kind, trace.WithLinks(links...))
 	if span.IsRecording() && n > 1 {
 		span.SetAttributes(attribute.Int(counted, n))
 	}
 	return ctx, span
 }
 
+// spanContext identifies the attempt's span; it is invalid before the handler starts.
+func (a *attempt) spanContext() (sc trace.SpanContext) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.span == nil {
+		return sc
+	}
+	return a.span.SpanContext()
+}
+
+// finishCall closes the span of a call.
 func finishCall(span trace.Span, err error) {
 	if err != nil && span.IsRecording() {
+		span.SetAttributes(attribute.String(attrErrorType, errorType(err)))
 		recordError(span, err, "call failed")
 	}
 	span.End()
