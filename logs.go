@@ -52,10 +52,7 @@ func (a *attempt) logCtx() context.Context {
 // logAttrs say which attempt a line is about, and in which trace it is.
 func (a *attempt) logAttrs() []any {
 	attrs := []any{"job", a.job.ID, "type", a.job.Type, "queue", a.job.Queue, "attempt", a.job.Attempt}
-	if a.span != nil {
-		attrs = appendTrace(attrs, a.span.SpanContext())
-	}
-	return attrs
+	return appendTrace(attrs, trace.SpanContextFromContext(a.logCtx()))
 }
 
 // appendTrace adds where in which trace something happened, in the words of OpenTelemetry's logs.

@@ -159,6 +159,34 @@ func TestTraceParentMakesOneTrace(t *testing.T) {
 	})
 }
 
+// A worker without an SDK hands on what it was given, and adds nothing of its own.
+func TestWithoutAnSDKTheContextTravelsOn(t *testing.T) {
+	for _, parent := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			rec := record()
+			var inHandler []trace.SpanContext
+			var before []string
+			r := newRig(t, func(ctx context.Context, job *worker.Job, _ ping) error {
+				inHandler = append(inHandler, trace.SpanContextFromContext(ctx))
+				before = append(before, job.PreviousTrace)
+				return failUntil(3)(job.Attempt)
+			}, rec.by, func(c *worker.Config) {
+				c.TracerProvider, c.TraceParent = notrace.NewTracerProvider(), parent
+			}).start()
+			ctx, request := rec.provider.Tracer("test").Start(t.Context(), "request")
+			_, err := r.pool.Client().Enqueue(ctx, ping{1})
+			require.NoError(t, err)
+			r.after(time.Hour)
+			r.stop()
+			require.Len(t, inHandler, 3)
+			for _, sc := range inHandler {
+				assert.Equal(t, request.SpanContext().SpanID(), sc.SpanID())
+			}
+			assert.Equal(t, []string{"", "", ""}, before)
+		})
+	}
+}
+
 // Of what doesn't fit into the headers baggage is left out first, and the host's own headers never.
 func TestTraceContextIsCapped(t *testing.T) {
 	rec := record()

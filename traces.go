@@ -54,7 +54,8 @@ var saveSpans = &spanKind{name: "save statuses", opts: []trace.SpanStartOption{
 // start opens a span. While no SDK makes any it does nothing, which is looked at again each second: so one that is
 // installed later is noticed, and till then a job pays for no span that nobody sees.
 func (t *telemetry) start(ctx context.Context, kind *spanKind, more ...trace.SpanStartOption) (context.Context, trace.Span) {
-	if until := t.noSDKUntil.Load(); until != 0 && !trace.SpanContextFromContext(ctx).IsValid() {
+	parent := trace.SpanContextFromContext(ctx)
+	if until := t.noSDKUntil.Load(); until != 0 && (!parent.IsValid() || parent.IsRemote()) {
 		if time.Now().UnixNano() < until {
 			return ctx, noSpan
 		}
@@ -64,7 +65,7 @@ func (t *telemetry) start(ctx context.Context, kind *spanKind, more ...trace.Spa
 		opts = append(opts[:len(opts):len(opts)], more...)
 	}
 	started, span := t.tracer.Start(ctx, kind.name, opts...)
-	if span.SpanContext().IsValid() {
+	if id := span.SpanContext().SpanID(); id.IsValid() && id != parent.SpanID() { // no SDK hands the parent on
 		t.noSDKUntil.Store(0)
 		return started, span
 	}
@@ -140,7 +141,7 @@ func (t *telemetry) finishSend(ctx context.Context, s sending, jobs []*Job, err 
 
 // startProcess opens the consumer's span of one attempt: a new root, linked to what enqueued the job and to the attempt
 // before; with Config.TraceParent the first attempt is a child of what enqueued it. The returned context carries the
-// sender's baggage.
+// sender's baggage; without an SDK it carries the sender's span on to whom the handler calls.
 func (t *telemetry) startProcess(ctx context.Context, a *attempt) (context.Context, trace.Span) {
 	job, f := a.job, a.session.feed
 	if len(job.Headers) == 0 && job.PreviousTrace == "" {
@@ -149,24 +150,33 @@ func (t *telemetry) startProcess(ctx context.Context, a *attempt) (context.Conte
 		return ctx, span
 	}
 	sender := t.propagator.Extract(ctx, headers(job.Headers))
-	var links []trace.Link
-	if sc := trace.SpanContextFromContext(sender); sc.IsValid() && sc.IsRemote() {
-		links = append(links, trace.Link{SpanContext: sc})
-	}
-	if sc := parseTraceparent(job.PreviousTrace); sc.IsValid() {
-		links = append(links, trace.Link{SpanContext: sc})
-	}
-	kind, parent := f.kinds.process, ctx
+	kind := f.kinds.process
 	if f.pool.cfg.TraceParent && job.Attempt <= 1 && job.PreviousTrace == "" {
-		kind, parent = f.kinds.child, sender
+		kind = f.kinds.child
 	}
-	var more []trace.SpanStartOption
-	if len(links) > 0 {
-		more = append(more, trace.WithLinks(links...))
+	sent, before := trace.SpanContextFromContext(sender), parseTraceparent(job.PreviousTrace)
+	if !sent.IsSampled() && !before.IsValid() { // no sampler wants to follow such a link
+		ctx, span := t.start(sender, kind)
+		describe(span, job)
+		if sent.IsValid() && span.IsRecording() {
+			span.AddLink(trace.Link{SpanContext: sent})
+		}
+		return ctx, span
 	}
-	_, span := t.start(parent, kind, more...)
+	ctx, span := t.start(sender, kind, trace.WithLinks(linksTo(sent, before)...))
 	describe(span, job)
-	return trace.ContextWithSpan(sender, span), span
+	return ctx, span
+}
+
+// linksTo links to those spans that there are.
+func linksTo(spans ...trace.SpanContext) []trace.Link {
+	links := make([]trace.Link, 0, len(spans))
+	for _, sc := range spans {
+		if sc.IsValid() {
+			links = append(links, trace.Link{SpanContext: sc})
+		}
+	}
+	return links
 }
 
 // withoutSpan leaves the host's span behind: the jobs are no part of what starts the pool.
