@@ -46,6 +46,7 @@ type Client struct {
 	reopened   reopened
 	maxPayload int
 	log        *slog.Logger
+	seldom     seldom
 	tel        *telemetry
 }
 

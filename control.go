@@ -28,6 +28,7 @@ func (c *Client) Cancel(ctx context.Context, id string, opts ...JobOption) (Stat
 	if err != nil {
 		return state, fmt.Errorf("cancel job %q: %w", id, err)
 	}
+	c.logAsked(ctx, "job canceled", asked, "state", state)
 	return state, nil
 }
 
@@ -112,6 +113,7 @@ func (c *Client) Requeue(ctx context.Context, id string, opts ...JobOption) erro
 	if err != nil {
 		return fmt.Errorf("requeue job %q: %w", id, err)
 	}
+	c.logAsked(ctx, "job requeued", asked)
 	return nil
 }
 

@@ -73,3 +73,11 @@ func (c *Client) logEnqueued(ctx context.Context, jobs []*Job, err error) {
 		c.log.DebugContext(ctx, "job enqueued", appendTrace(attrs, trace.SpanContextFromContext(ctx))...)
 	}
 }
+
+// logAsked tells what a client did to a job that it knows by its id.
+func (c *Client) logAsked(ctx context.Context, message string, job *Job, attrs ...any) {
+	if c.log.Enabled(ctx, slog.LevelDebug) {
+		attrs = append(attrs, "job", job.ID, "queue", job.Queue)
+		c.log.DebugContext(ctx, message, appendTrace(attrs, trace.SpanContextFromContext(ctx))...)
+	}
+}

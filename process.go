@@ -147,7 +147,7 @@ func (p *Pool) unknown(a *attempt) *outcome {
 	if time.Since(since) > unknownTypeLimit {
 		return p.final(a, StateFailed, ActionBury, fmt.Errorf("%w: %q", ErrUnknownType, a.job.Type))
 	}
-	if p.seldom.allow(a.job.Type) {
+	if p.client.seldom.allow("unknown type " + a.job.Type) {
 		p.log.Warn("no handler for this job type: its jobs are put back", "type", a.job.Type, "queue", a.job.Queue)
 	}
 	return a.conclude(outcome{name: "unknown_type",

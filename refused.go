@@ -56,7 +56,9 @@ func (c *Client) saveRefused(
 	for part := range slices.Chunk(statuses, maxBatch) {
 		saved, err := c.saveEach(ctx, part, unsaved)
 		if err != nil {
-			c.log.Error("the status of refused jobs could not be saved", "jobs", len(part), "error", err)
+			if c.seldom.allow("unsaved refusals") {
+				c.log.Error("the status of refused jobs could not be saved", "jobs", len(part), "error", err)
+			}
 			for _, st := range part {
 				unsaved[st.JobID] = err
 			}

@@ -217,7 +217,10 @@ func settleAll(attempts []*attempt) {
 // outcome is tried once more without the texts and the result, with the refusal as its error; when that fails, too,
 // the job is buried.
 func (p *Pool) refused(it saveItem, st Status, err error) {
-	p.log.Error("the status store refuses a status", "job", st.JobID, "type", st.Type, "state", st.State, "error", err)
+	if p.client.seldom.allow("refused status " + st.Type) {
+		p.log.Error("the status store refuses a status", "job", st.JobID, "type", st.Type, "queue", st.Queue,
+			"attempt", st.Attempt, "state", st.State, "error", err)
+	}
 	switch it.kind {
 	case saveRunning:
 		it.a.begun <- true

@@ -358,6 +358,45 @@ func TestLogsSayWhichJobAndTrace(t *testing.T) {
 	})
 }
 
+// What could be told of each job at once is told once a minute: a store that refuses all data floods no log.
+func TestRefusedStatusesAreToldOnceAMinute(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { return nil }, rec.by)
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			if statuses[0].State == worker.StateQueued {
+				return nil
+			}
+			return worker.Permanent(errFlaky)
+		}
+		r.start()
+		for i := range 20 {
+			r.enqueue(i)
+		}
+		r.after(time.Second)
+		told := func() int { return strings.Count(rec.log.String(), "the status store refuses a status") }
+		assert.Equal(t, 1, told())
+		r.after(time.Minute)
+		r.enqueue(1)
+		r.after(time.Second)
+		assert.Equal(t, 2, told())
+		r.stop()
+	})
+}
+
+func TestLogsTellWhatClientsDo(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		r := newRig(t, nil, rec.by)
+		job := r.enqueue(1)
+		_, err := r.pool.Client().Cancel(t.Context(), job.ID)
+		require.NoError(t, err)
+		require.NoError(t, r.pool.Client().Requeue(t.Context(), job.ID))
+		assert.Contains(t, rec.log.String(), `"msg":"job canceled","state":"canceled","job":"`+job.ID)
+		assert.Contains(t, rec.log.String(), `"msg":"job requeued","job":"`+job.ID)
+	})
+}
+
 // statsQueue counts how often it is asked for stats.
 type statsQueue struct {
 	*workertest.MemoryQueue

@@ -32,7 +32,6 @@ type Pool struct {
 	feeds    []*feed
 	saves    *lane[saveItem]
 	hands    hands
-	seldom   seldom
 
 	gauges *gauges
 
@@ -221,7 +220,9 @@ func (p *Pool) attempts(s *session, jobs []*Job) []*attempt {
 	attempts := make([]*attempt, 0, len(jobs))
 	for _, job := range jobs {
 		if job == nil {
-			p.log.Error("the queue handed out a nil job", "queue", s.feed.queue)
+			if p.client.seldom.allow("nil job") {
+				p.log.Error("the queue handed out a nil job", "queue", s.feed.queue)
+			}
 			continue
 		}
 		reg := p.handlers[job.Type]
