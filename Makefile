@@ -1,5 +1,5 @@
 # What CI runs, by name. `make` alone does what a change needs before it is committed.
-.PHONY: all test race lint build fuzz mutants soak bench bench-full bench-parts ceilings examples tidy
+.PHONY: all test race lint build fuzz mutants soak bench bench-full bench-parts ceilings examples dashboard tidy
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODULES  := . ./examples ./integration ./benchmarks
@@ -57,6 +57,9 @@ ceilings: ## allocations and Redis commands a job, which must not rise; and the 
 
 examples: ## all of them, end to end
 	bash .ci/examples
+
+dashboard: ## the picture of Grafana's dashboard in docs, from a run of some five minutes on a real Prometheus
+	DASHBOARD=$(CURDIR)/docs/dashboard.svg WORKER_REQUIRE_SERVERS=1 go test -count=1 -run EveryQuery ./examples/observability
 
 tidy:
 	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy) || exit 1; done

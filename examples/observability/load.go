@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -64,19 +65,24 @@ func perform(ctx context.Context, job *worker.Job, c Chore) error {
 	return nil
 }
 
-// chore is the n-th of the load: of ten jobs one is retried and succeeds, and one in twenty fails.
-func chore(n int) Chore {
+// burst is how many imports come at once, each time that as many other jobs have come.
+const burst = 1000
+
+// chore is the n-th of the load: of ten jobs one is retried and succeeds, one in twenty fails, and one in ten is for later.
+func chore(n int) (Chore, []worker.JobOption) {
 	switch {
 	case n%20 == 7:
-		return Chore{Kind: "import", Takes: 300 * time.Millisecond, Fatal: true}
+		return Chore{Kind: "import", Takes: 300 * time.Millisecond, Fatal: true}, nil
 	case n%10 == 3:
-		return Chore{Kind: "thumbnail", Takes: 60 * time.Millisecond, Fails: 1}
+		return Chore{Kind: "thumbnail", Takes: 60 * time.Millisecond, Fails: 1}, nil
+	case n%10 == 9:
+		return Chore{Kind: "mail", Takes: 10 * time.Millisecond}, []worker.JobOption{worker.After(10 * time.Second)}
 	case n%3 == 0:
-		return Chore{Kind: "import", Takes: 150 * time.Millisecond}
+		return Chore{Kind: "import", Takes: 150 * time.Millisecond}, nil
 	case n%3 == 1:
-		return Chore{Kind: "thumbnail", Takes: 60 * time.Millisecond}
+		return Chore{Kind: "thumbnail", Takes: 60 * time.Millisecond}, nil
 	}
-	return Chore{Kind: "mail", Takes: 10 * time.Millisecond}
+	return Chore{Kind: "mail", Takes: 10 * time.Millisecond}, nil
 }
 
 // load enqueues jobs until ctx ends. That it fails is told once, until it works again; what failed is not tried again.
@@ -85,19 +91,43 @@ func (a *app) load(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	ticker := time.NewTicker(time.Duration(float64(time.Second) / a.settings.rate))
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	failing := false
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 		}
-		_, err := a.pool.Client().Enqueue(ctx, chore(n))
+		timer.Reset(a.pause(n))
+		err := a.enqueue(ctx, n)
 		if err != nil && !failing && ctx.Err() == nil {
 			slog.Warn("jobs cannot be enqueued", "error", err)
 		}
 		failing = err != nil
 	}
+}
+
+// pause is the time to the job after the n-th. The rate swings by half, in some 30 s at the default one.
+func (a *app) pause(n int) time.Duration {
+	rate := a.settings.rate * (1 + math.Sin(float64(n)/100)/2)
+	return time.Duration(float64(time.Second) / rate)
+}
+
+func (a *app) enqueue(ctx context.Context, n int) error {
+	if n%burst != burst-1 {
+		c, options := chore(n)
+		_, err := a.pool.Client().Enqueue(ctx, c, options...)
+		return err
+	}
+	jobs := make([]*worker.Job, burst)
+	for i := range jobs {
+		job, err := worker.NewJob(Chore{Kind: "import", Takes: 150 * time.Millisecond})
+		if err != nil {
+			return err
+		}
+		jobs[i] = job
+	}
+	return a.pool.Client().EnqueueMany(ctx, jobs...)
 }

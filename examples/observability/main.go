@@ -35,7 +35,8 @@ func main() {
 	var s settings
 	flag.StringVar(&s.addr, "addr", "127.0.0.1:9464", "address of /metrics, /healthz, /readyz and /events/{topic}")
 	flag.StringVar(&s.redis, "redis", "127.0.0.1:6379", "address of Redis")
-	flag.StringVar(&s.otlp, "otlp", "", "URL of an OTLP/HTTP receiver of traces, as http://127.0.0.1:4318")
+	flag.StringVar(&s.otlp, "otlp", os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"),
+		"URL of an OTLP/HTTP receiver of traces, as http://127.0.0.1:4318")
 	flag.Float64Var(&s.rate, "rate", 20, "jobs to enqueue a second; zero for none")
 	flag.IntVar(&s.slots, "slots", 8, "handlers that run at once")
 	flag.DurationVar(&s.lease, "lease", 10*time.Second, "lease of the workers")

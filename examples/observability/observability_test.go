@@ -120,7 +120,9 @@ func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
 	began := time.Now()
 	eventually(t, "jobs are counted", p.has(`worker_job_finished_total{worker_job_outcome="failed"}`))
 
+	p.wait(t, 40*time.Second)
 	dieWithAJob(t, redis.Addr())
+	p.wait(t, 50*time.Second)
 	_, err := a.pool.Client().Enqueue(t.Context(), Chore{Kind: "stubborn", Takes: 2 * time.Second},
 		worker.Timeout(100*time.Millisecond), worker.MaxAttempts(1))
 	require.NoError(t, err)
@@ -131,6 +133,12 @@ func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
 	defer watch.Body.Close()
 	eventually(t, "the stream is counted", p.has(`worker_sse_clients > 0`))
 
+	p.wait(t, 20*time.Second)
+	forbid(t, a.client, "-publish")
+	eventually(t, "the notifier fails", p.has(`worker_notify_dropped_total > 0`))
+	forbid(t, a.client, "+publish")
+	p.wait(t, 60*time.Second)
+
 	redis.Kill()
 	eventually(t, "renewals fail", p.has(`worker_lease_renewals_total{worker_lease_outcome="error"} > 0`))
 	require.NoError(t, a.answers("/readyz", http.StatusServiceUnavailable))
@@ -139,13 +147,53 @@ func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
 	eventually(t, "the lease is lost", p.has(`worker_lease_lost_total > 0`))
 	eventually(t, "the pool is ready again", func() error { return a.answers("/readyz", http.StatusOK) })
 
-	for _, expr := range append(targets(t), conditions(t)...) {
+	p.wait(t, 90*time.Second)
+	expressions := append(targets(t), conditions(t)...)
+	assert.ElementsMatch(t, p.metrics(t), metricsIn(expressions), "each metric is shown, and none that doesn't exist")
+	for _, expr := range expressions {
 		eventually(t, "a query has data", p.has(expr))
 	}
 	eventually(t, "the alert of the lost lease", p.has(`ALERTS{alertname="WorkerLeaseLost", alertstate="firing"}`))
 	picture(t, p, began)
 	a.stop()
 	eventually(t, "the alert of the missing workers", p.has(`ALERTS{alertname="WorkerNoWorkers", alertstate="pending"}`))
+}
+
+// metric is a metric's name as it stands in an expression: what begins so and is no label.
+var metric = regexp.MustCompile(`\b(?:messaging|worker)_[a-z_]+`)
+
+var labels = []string{
+	"messaging_destination_name", "messaging_operation_name", "worker_job_type", "worker_job_outcome",
+	"worker_lease_outcome", "worker_queue_state",
+}
+
+// metricsIn are the metrics that expressions ask for.
+func metricsIn(expressions []string) (found []string) {
+	for _, expr := range expressions {
+		for _, name := range metric.FindAllString(expr, -1) {
+			if !slices.Contains(labels, name) {
+				found = append(found, baseName(name))
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// baseName is the name of the histogram that a series belongs to, or its own.
+func baseName(series string) string {
+	for _, part := range []string{"_bucket", "_sum", "_count"} {
+		if base, is := strings.CutSuffix(series, part); is {
+			return base
+		}
+	}
+	return series
+}
+
+// forbid changes what the server's users may do, as "-publish" does.
+func forbid(t *testing.T, client rueidis.Client, rule string) {
+	t.Helper()
+	require.NoError(t, client.Do(t.Context(), client.B().AclSetuser().Username("default").Rule(rule).Build()).Error())
 }
 
 // picture draws the dashboard from what the test's Prometheus has, into the file that DASHBOARD names, if it does.
@@ -155,16 +203,12 @@ func picture(t *testing.T, p *server, began time.Time) {
 	require.NoError(t, err)
 	panels, err := plot.Panels(raw)
 	require.NoError(t, err)
-	file := os.Getenv("DASHBOARD")
-	if file != "" { // in real time, as there is to be something to see
-		time.Sleep(time.Until(began.Add(90 * time.Second)))
-	}
-	drawn, err := plot.Draw(p.url, panels, "10s", began, time.Now())
+	drawn, err := plot.Draw(p.url, panels, "15s", began, time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, len(panels), strings.Count(string(drawn), "<g "))
 	assert.GreaterOrEqual(t, strings.Count(string(drawn), `fill="none"`), len(targets(t)), "each query has a line")
 	assert.Less(t, len(drawn), 200_000)
-	if file != "" {
+	if file := os.Getenv("DASHBOARD"); file != "" {
 		require.NoError(t, os.WriteFile(file, drawn, 0o600))
 	}
 }

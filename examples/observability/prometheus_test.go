@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,31 @@ func startPrometheus(t *testing.T, target string) *server {
 		return nil
 	})
 	return p
+}
+
+// wait lets time pass between two incidents when a picture is drawn, as there is to be something to see.
+func (p *server) wait(t *testing.T, d time.Duration) {
+	t.Helper()
+	if os.Getenv("DASHBOARD") != "" {
+		time.Sleep(d)
+	}
+}
+
+// metrics are the names of what the library tells, histograms without their parts.
+func (p *server) metrics(t *testing.T) (names []string) {
+	t.Helper()
+	resp, err := http.Get(p.url + "/api/v1/label/__name__/values")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var answer struct{ Data []string }
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
+	for _, name := range answer.Data {
+		if metric.MatchString(name) {
+			names = append(names, baseName(name))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // query returns how many series an expression has now.
