@@ -87,8 +87,9 @@ type Job struct {
 	Reject error
 
 	mu     sync.Mutex
-	live   reporter        // the attempt that runs the job; nil on a bare job
-	result json.RawMessage // last SetResult
+	live   reporter              // the attempt that runs the job; nil on a bare job
+	heard  func(float64, string) // what OnProgress was given
+	result json.RawMessage       // last SetResult
 
 	// validJSON is the payload that was found to be valid while the job is in the library's hands, so that the three who
 	// must know look once: who makes the job, the Client, and the Queue, which encodes.
@@ -276,13 +277,33 @@ func ContextWithJob(ctx context.Context, job *Job) context.Context {
 
 // Progress tells how far the handler is: fraction from 0 to 1 (values outside are clamped), and a message for people.
 // It never blocks and never fails the job. Of calls in quick succession (100 ms, later 1/400 of the time run) only the
-// last one is saved and announced. On a job that no pool runs it does nothing.
+// last one is saved and announced. On a job that no pool runs it only calls what OnProgress was given.
 func (j *Job) Progress(fraction float64, message string) {
 	j.mu.Lock()
-	live := j.live
+	live, heard := j.live, j.heard
 	j.mu.Unlock()
+	if heard != nil {
+		heard(fraction, message)
+	}
 	if live != nil {
 		live.progress(fraction, message)
+	}
+}
+
+// OnProgress makes every later call of Progress on this job call f first, with what the handler said, unclamped, also when
+// it will be neither saved nor announced. Middleware calls it before the handler runs; of several f all are called, in
+// order. A handler that reports from several goroutines calls f from them.
+func (j *Job) OnProgress(f func(fraction float64, message string)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	before := j.heard
+	if before == nil {
+		j.heard = f
+		return
+	}
+	j.heard = func(fraction float64, message string) {
+		before(fraction, message)
+		f(fraction, message)
 	}
 }
 

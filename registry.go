@@ -117,7 +117,9 @@ func checkDefaults(set *Job) error {
 }
 
 // Use adds middleware around every handler, registered before or after.
-func (r *Registry) Use(mw ...Middleware) { r.middleware = append(r.middleware, mw...) }
+func (r *Registry) Use(mw ...Middleware) {
+	r.middleware = append(slices.Clip(r.middleware), mw...) // who adds to a copy of r adds nothing to r
+}
 
 // check returns what is wrong with the registry.
 func (r *Registry) check() []error {
