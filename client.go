@@ -37,9 +37,11 @@ type Backend struct {
 // goroutine while nothing happens, and needs no closing.
 type Client struct {
 	queue      Queue
-	canceler   Canceler // nil if the queue isn't one
-	requeuer   Requeuer // nil if the queue isn't one
-	pauser     Pauser   // nil if the queue isn't one
+	canceler   Canceler  // nil if the queue isn't one
+	requeuer   Requeuer  // nil if the queue isn't one
+	pauser     Pauser    // nil if the queue isn't one
+	inspector  Inspector // nil if the queue isn't one
+	editor     Editor    // nil if the queue isn't one
 	store      StatusStore
 	getter     Getter // nil if the store isn't one
 	notes      *announcer
@@ -79,6 +81,8 @@ func newClient(b Backend) (*Client, []error) {
 	c.canceler, _ = b.Queue.(Canceler)
 	c.requeuer, _ = b.Queue.(Requeuer)
 	c.pauser, _ = b.Queue.(Pauser)
+	c.inspector, _ = b.Queue.(Inspector)
+	c.editor, _ = b.Queue.(Editor)
 	c.getter, _ = b.StatusStore.(Getter)
 	c.notes = newAnnouncer(b.Notifier, b.StatusStore != nil, log, tel)
 	return c, nil

@@ -28,6 +28,8 @@ type ConsumeOptions struct {
 	// MaxCrashes is how many workers a job may take down: one with as many crashes is handed out with Reject set to
 	// ErrCrashLoop. Zero means 3.
 	MaxCrashes int
+	// Process is what an Inspector is to tell of the worker's process. Zero: nothing.
+	Process Process
 	// OnRenewal, if set, is called after each renewal of the lease that was tried, with its error. It returns soon.
 	OnRenewal func(err error)
 	// OnRecovered, if set, is called when the session has given back jobs of a dead worker, with their number. It
@@ -199,6 +201,8 @@ const (
 	PlaceWaiting              // waits to be claimed, now or at a later time
 	PlaceHeld                 // claimed by a worker
 	PlaceDead                 // ended, its body kept
+	// PlaceScheduled is where a job waits that is not due yet. Only an Inspector tells it from PlaceWaiting.
+	PlaceScheduled
 )
 
 // Checkpointer is a Consumer that keeps checkpoints.

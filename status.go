@@ -84,6 +84,25 @@ func (s *Status) phase() int { return int(s.Version>>sequenceBits) & (1<<phaseBi
 // opens reports whether the status opens a round: the first enqueue, or a Requeue.
 func (s *Status) opens() bool { return s.phase() == phaseWaiting }
 
+// BringsJob reports whether a store that keeps jobs must replace the one that it has by Status.Job: the status opens a
+// round, or the job was edited while it waited. All others may leave Job alone.
+func (s *Status) BringsJob() bool {
+	return s.opens() || s.phase() == phasePutBack && s.Version&maxSequence > 0
+}
+
+// edited returns the version of the status that follows s when its job is edited while it waits, 0 when there is none
+// left. Workers put jobs back with sequence 0. The next claim's token is larger, so whatever is written late changes
+// nothing.
+func (s *Status) edited() int64 {
+	switch waits := s.opens() && s.Token() == 0 || s.phase() == phasePutBack; {
+	case !waits:
+		return version(s.Token(), phasePutBack, 1)
+	case s.Version&maxSequence == maxSequence:
+		return 0
+	}
+	return s.Version + 1
+}
+
 // Supersedes reports whether a store that holds row must replace it by s. It is the rule of StatusStore.Save for the
 // versions of one job, for stores written in Go; SQL stores state the same in their WHERE.
 //

@@ -76,7 +76,7 @@ func (t *texts) add(s *worker.Status) error {
 	}
 	t.all = all
 	t.end()
-	if opens(s) {
+	if s.BringsJob() {
 		t.all = append(t.all, envelope(s)...)
 	}
 	t.end()
@@ -126,8 +126,7 @@ func appendPadded(b []byte, n int64, digits int) []byte {
 	return append(b, text...)
 }
 
-// opens reports whether the status opens a round: its version is of the waiting phase. It brings the job as it is from
-// now on.
+// opens reports whether the status opens a round: its version is of the waiting phase.
 func opens(s *worker.Status) bool { return s.Version>>phaseShift&phaseMask == phaseWaiting }
 
 func flag(up bool) byte {

@@ -46,7 +46,7 @@ func sortRows(statuses []worker.Status) ([]row, error) {
 			return nil, fmt.Errorf("status of %q: %w", s.JobID, err)
 		}
 		rows[i] = row{Status: s, index: i}
-		if opens(s) {
+		if s.BringsJob() {
 			rows[i].envelope = encode(s)
 		}
 	}

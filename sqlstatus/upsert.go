@@ -50,9 +50,6 @@ const bare = `envelope IS NULL AND state <> 'succeeded'`
 // upsertReturning ends an upsert.
 const upsertReturning = ` RETURNING id, ` + bare
 
-// opens reports whether the status opens a round: it brings the job as it is from now on.
-func opens(s *worker.Status) bool { return s.Version&12288 == 0 }
-
 // encode returns the status's job for the table, nil when there is none or none that can be encoded: what a worker
 // could not decode has no better form than none.
 func encode(s *worker.Status) []byte {

@@ -1,0 +1,252 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// maxEdits is how often an Edit looks again at a job that changed meanwhile.
+const maxEdits = 5
+
+// Edit changes a job that waits. change is called with a copy of the job as it is in the queue, and again with a later one
+// when somebody else was faster; an error of its own ends the call. It may replace the payload (not write into its bytes),
+// headers, retry policy, timeout and expiry. When it sets Delay or another RunAt, a zero one included, the job waits until
+// then; otherwise for what it waited for before. The id, type, queue, topic, key and time of enqueue stay.
+//
+// A job is claimed either as it was or as it is afterwards. The errors say why it stayed as it was: ErrJobActive (it is
+// held), a *FinishedError, ErrJobNotFound, ErrCanceled (a cancel is under way), or ErrJobChanged. OnQueue is needed as
+// for Cancel.
+//
+// With a status store that can be read, the status follows: a store that keeps jobs has the new one from then on. An
+// error that wraps none of these and not ErrRefused may mean that the job was edited and the status was not.
+func (c *Client) Edit(ctx context.Context, id string, change func(*Job) error, opts ...JobOption) error {
+	by := func(job *Job, _ Place) error { return change(job) }
+	if err := c.edit(ctx, id, by, opts); err != nil {
+		return fmt.Errorf("edit job %q: %w", id, err)
+	}
+	return nil
+}
+
+// RunNow makes a job that waits for its time, or for its next attempt, due at once. One that is due already stays as it
+// is. Errors are those of Edit.
+func (c *Client) RunNow(ctx context.Context, id string, opts ...JobOption) error {
+	now := func(job *Job, place Place) error {
+		if place == PlaceWaiting {
+			return errDue
+		}
+		job.Delay, job.RunAt = time.Nanosecond, time.Now() // the queue's clock decides; RunAt is for whoever looks at the job
+		return nil
+	}
+	err := c.edit(ctx, id, now, opts)
+	if errors.Is(err, errDue) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("run job %q now: %w", id, err)
+	}
+	return nil
+}
+
+// errDue says that a job to be run now is due already.
+var errDue = errors.New("job is due")
+
+// edit changes a job; change is told where it is.
+func (c *Client) edit(ctx context.Context, id string, change func(*Job, Place) error, opts []JobOption) error {
+	if c.editor == nil || c.inspector == nil {
+		return fmt.Errorf("the queue cannot edit: %w", errors.ErrUnsupported)
+	}
+	asked, row, err := c.find(ctx, id, opts)
+	if err != nil {
+		return err
+	}
+	if row != nil && row.State.Final() && row.Token() > 0 {
+		return &FinishedError{ID: id, State: row.State}
+	}
+	for range maxEdits {
+		var info JobInfo
+		if info, err = c.inspector.Find(ctx, asked.Queue, id); err != nil {
+			return err
+		}
+		if err = info.editable(); err != nil {
+			return err
+		}
+		var after *Job
+		if after, err = c.changed(info, change); err != nil {
+			return err
+		}
+		move := after.Delay > 0 || !after.RunAt.Equal(info.Job.RunAt)
+		var due time.Time
+		if due, err = c.editor.Edit(ctx, info.Job, after, move); err == nil {
+			return c.recordEdit(ctx, row, info, after, due)
+		}
+		if !errors.Is(err, ErrJobChanged) {
+			return err
+		}
+	}
+	return err
+}
+
+// editable says why a job cannot be edited where it is.
+func (i *JobInfo) editable() error {
+	switch {
+	case i.Place == PlaceHeld:
+		return ErrJobActive
+	case i.Place == PlaceDead:
+		return &FinishedError{ID: i.ID, State: i.State}
+	case i.Canceled:
+		return ErrCanceled
+	case i.Job == nil:
+		return or(i.Err, ErrJobNotFound)
+	}
+	return nil
+}
+
+// changed returns what a change makes of a job, as it may be enqueued.
+func (c *Client) changed(info JobInfo, change func(*Job, Place) error) (*Job, error) {
+	before, after := info.Job, info.Job.snapshot()
+	if err := change(after, info.Place); err != nil {
+		return nil, err
+	}
+	if after.ID != before.ID || after.Type != before.Type || after.Queue != before.Queue || after.Topic != before.Topic ||
+		after.Key != before.Key || !after.EnqueuedAt.Equal(before.EnqueuedAt) {
+		return nil, errors.New("the id, type, queue, topic, key and time of enqueue must stay")
+	}
+	if after.Delay > 0 && after.RunAt.Equal(before.RunAt) {
+		after.RunAt = time.Now().Add(after.Delay)
+	}
+	after.complete()
+	return after, after.check(c.maxPayload)
+}
+
+// recordEdit saves the status of an edited job. It follows the row that was read before the edit: claims that the row may
+// tell of were over when the job waited, and those that came since have larger tokens, before which it yields. So what
+// isn't OK was overtaken.
+func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job *Job, due time.Time) error {
+	if row == nil {
+		return nil
+	}
+	st := *row
+	if st.Version = row.edited(); st.Version == 0 {
+		return nil
+	}
+	st.State, st.RunAt, st.At, st.Job, st.Result = StateQueued, due, time.Now(), job.snapshot(), nil
+	if !due.IsZero() {
+		st.State = StateScheduled
+	}
+	if info.Attempts > 0 {
+		st.State = StateRetrying
+	}
+	if job.Retry.MaxAttempts > 0 {
+		st.MaxAttempts = job.Retry.MaxAttempts
+	}
+	saved, err := save(ctx, c.store, []Status{st})
+	if err != nil {
+		return fmt.Errorf("the job is edited, its status is not recorded: %w", err)
+	}
+	if saved[0].OK {
+		c.notes.announce(st)
+	}
+	return nil
+}
+
+// Delete ends a job that waits as Cancel does, and drops what the queue keeps of it, or of one that is dead. ErrJobActive
+// means that it runs: cancel it first. ErrJobNotFound means that there is no such job. A status store keeps the job's
+// row, so that its end is known and its id is not taken for new. OnQueue is needed as for Cancel.
+func (c *Client) Delete(ctx context.Context, id string, opts ...JobOption) error {
+	err := c.delete(ctx, id, opts)
+	if err != nil {
+		return fmt.Errorf("delete job %q: %w", id, err)
+	}
+	return nil
+}
+
+// delete makes the job dead with a final status, then has it forgotten: a sweep enqueues what is unfinished in the store
+// and unknown to the queue.
+func (c *Client) delete(ctx context.Context, id string, opts []JobOption) error {
+	if c.editor == nil {
+		return fmt.Errorf("the queue cannot delete: %w", errors.ErrUnsupported)
+	}
+	asked, row, err := c.find(ctx, id, opts)
+	if err != nil {
+		return err
+	}
+	if row == nil || !row.State.Final() || row.Token() == 0 {
+		if c.canceler == nil {
+			return fmt.Errorf("the queue cannot cancel: %w", errors.ErrUnsupported)
+		}
+		state, err := c.cancel(ctx, asked.Queue, id, row)
+		if err != nil {
+			return err
+		}
+		if state == StateRunning {
+			return ErrJobActive
+		}
+	}
+	_, err = c.editor.Forget(ctx, asked.Queue, id)
+	return err
+}
+
+// RequeueDead reopens the dead jobs of a queue that match, the latest first, as Requeue does, and returns how many it
+// reopened. A nil match takes all. Jobs that die while it goes on are left alone, so it comes to an end. It goes through
+// the dead in pages and reopens one job after another; whatever cuts it short, calling it again goes on with those that
+// are left. Jobs that cannot be reopened, as they don't decode or have succeeded in the store, are passed over.
+func (c *Client) RequeueDead(ctx context.Context, queue string, match func(*JobInfo) bool) (int, error) {
+	n, err := c.each(ctx, queue, PlaceDead, match, func(id string) error { return c.Requeue(ctx, id, OnQueue(queue)) })
+	if err != nil {
+		return n, fmt.Errorf("requeue the dead of %s: %w", queue, err)
+	}
+	return n, nil
+}
+
+// Purge deletes the jobs in a place that match, as Delete does: PlaceWaiting, PlaceScheduled or PlaceDead. It returns how
+// many it deleted; a nil match takes all. Jobs that are claimed meanwhile run. It goes through the place in pages and
+// deletes one job after another, some thousand a second; whatever cuts it short, calling it again goes on.
+func (c *Client) Purge(ctx context.Context, queue string, place Place, match func(*JobInfo) bool) (int, error) {
+	if place != PlaceWaiting && place != PlaceScheduled && place != PlaceDead {
+		return 0, fmt.Errorf("purge %s: only jobs that wait, are scheduled or dead can be deleted", queue)
+	}
+	n, err := c.each(ctx, queue, place, match, func(id string) error { return c.Delete(ctx, id, OnQueue(queue)) })
+	if err != nil {
+		return n, fmt.Errorf("purge %s: %w", queue, err)
+	}
+	return n, nil
+}
+
+// each does something to each job of a listing that matches, and counts those that let it.
+func (c *Client) each(
+	ctx context.Context, queue string, place Place, match func(*JobInfo) bool, do func(id string) error,
+) (n int, err error) {
+	if c.inspector == nil {
+		return 0, fmt.Errorf("the queue cannot list: %w", errors.ErrUnsupported)
+	}
+	opts := ListOptions{Place: place}
+	for {
+		before := n
+		page, err := c.inspector.List(ctx, queue, opts)
+		if err != nil {
+			return n, err
+		}
+		for i := range page.Jobs {
+			job := &page.Jobs[i]
+			if match != nil && !match(job) {
+				continue
+			}
+			err := do(job.ID)
+			switch {
+			case err == nil:
+				n++
+			case !errors.Is(err, ErrJobActive) && !errors.Is(err, ErrJobNotFound) && !errors.As(err, new(*FinishedError)):
+				return n, err
+			}
+		}
+		if place == PlaceWaiting && n > before {
+			continue // what left may have moved others onto this page
+		}
+		if page.Next == "" {
+			return n, nil
+		}
+		opts.Cursor = page.Next
+	}
+}
