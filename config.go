@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -11,12 +12,16 @@ import (
 const (
 	maxConcurrency   = 100_000
 	minSweepInterval = time.Second
+	maxPoolName      = 255
 )
 
 // Config is what a pool is made of. Backend.Queue and Registry are required.
 type Config struct {
 	Backend
 
+	// Name is what an Inspector calls the pool's workers, besides their host and process: a service's name, a pod's. It
+	// has at most 255 bytes. Empty means the host's name, a colon, and the process id.
+	Name string
 	// Registry tells which handler runs which type of job. NewPool takes a copy.
 	Registry *Registry
 	// Queues are the queues to serve. Nil means {"default": {}}.
@@ -73,6 +78,11 @@ func (c *Config) problems() (problems []error) {
 			add("Queues: queue %q has weight %d and concurrency %d: neither may be negative", name, q.Weight, q.Concurrency)
 		}
 	}
+	if c.Name != "" {
+		if err := checkName("Name", c.Name, maxPoolName); err != nil {
+			problems = append(problems, err)
+		}
+	}
 	if c.Concurrency < 0 || c.Concurrency > maxConcurrency {
 		add("Concurrency is %d: it must lie between 0 and %d", c.Concurrency, maxConcurrency)
 	}
@@ -107,6 +117,18 @@ func (c *Config) applyDefaults() {
 	c.CancelGrace = or(c.CancelGrace, 5*time.Second)
 	c.SweepInterval = or(c.SweepInterval, time.Minute)
 	c.Retry = c.Retry.or(DefaultRetry)
+}
+
+// process is what the pool's workers tell of themselves. The host's name and the process id come from the operating system,
+// not from the environment.
+func (c *Config) process() Process {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	p := Process{Name: c.Name, Host: host, PID: os.Getpid(), Started: millis(time.Now())}
+	p.Name = or(p.Name, fmt.Sprintf("%s:%d", host, p.PID))
+	return p
 }
 
 func or[T comparable](v, zero T) T {

@@ -78,7 +78,8 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 func (f *feed) consume(ctx context.Context) (c Consumer, err error) {
 	defer catch(&err)
 	c, err = f.pool.client.queue.Consume(ctx, f.queue, ConsumeOptions{
-		MaxCrashes: f.pool.cfg.MaxCrashes, OnRenewal: f.renewed, OnRecovered: f.recovered,
+		MaxCrashes: f.pool.cfg.MaxCrashes, Process: f.pool.origin,
+		OnRenewal: f.renewed, OnRecovered: f.recovered,
 	})
 	if err == nil && isNil(c) {
 		err = errors.New("the queue returned no consumer")

@@ -28,6 +28,7 @@ type Pool struct {
 	log      *slog.Logger
 	tel      *telemetry
 	handlers map[string]registration
+	origin   Process
 	slots    *slots
 	feeds    []*feed
 	saves    *lane[saveItem]
@@ -81,6 +82,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	p := &Pool{
 		cfg: cfg, client: client, store: cfg.StatusStore, notes: client.notes, log: client.log, tel: client.tel,
 		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency), done: make(chan struct{}),
+		origin: cfg.process(),
 	}
 	p.saves = newLane(p.saveBatch, saveWidth, 0)
 	p.hands.init(p.work)
