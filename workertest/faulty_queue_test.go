@@ -22,6 +22,13 @@ type faultyQueue struct {
 	paused  func(*MemoryQueue, *lane, bool) // after each pause and resume
 	stats   func(*worker.QueueStats)
 	ping    func(context.Context) error
+
+	queues   func([]string) []string
+	activity func(*worker.Activity)
+	list     func(context.Context, string, worker.ListOptions) (worker.JobPage, error)
+	find     func(context.Context, string, string) (worker.JobInfo, error)
+	edit     func(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error)
+	forget   func(context.Context, string, []string) (int, error)
 }
 
 // faulty makes a broken backend of a MemoryQueue.
@@ -124,6 +131,50 @@ func (q *faultyQueue) Ping(ctx context.Context) error {
 		return q.ping(ctx)
 	}
 	return q.MemoryQueue.Ping(ctx)
+}
+
+func (q *faultyQueue) Queues(ctx context.Context) ([]string, error) {
+	names, err := q.MemoryQueue.Queues(ctx)
+	if q.queues != nil {
+		names = q.queues(names)
+	}
+	return names, err
+}
+
+func (q *faultyQueue) Activity(ctx context.Context, queue string) (worker.Activity, error) {
+	a, err := q.MemoryQueue.Activity(ctx, queue)
+	if q.activity != nil {
+		q.activity(&a)
+	}
+	return a, err
+}
+
+func (q *faultyQueue) List(ctx context.Context, queue string, opts worker.ListOptions) (worker.JobPage, error) {
+	if q.list != nil {
+		return q.list(ctx, queue, opts)
+	}
+	return q.MemoryQueue.List(ctx, queue, opts)
+}
+
+func (q *faultyQueue) Find(ctx context.Context, queue, id string) (worker.JobInfo, error) {
+	if q.find != nil {
+		return q.find(ctx, queue, id)
+	}
+	return q.MemoryQueue.Find(ctx, queue, id)
+}
+
+func (q *faultyQueue) Edit(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error) {
+	if q.edit != nil {
+		return q.edit(ctx, before, after, move)
+	}
+	return q.MemoryQueue.Edit(ctx, before, after, move)
+}
+
+func (q *faultyQueue) Forget(ctx context.Context, queue string, ids ...string) (int, error) {
+	if q.forget != nil {
+		return q.forget(ctx, queue, ids)
+	}
+	return q.MemoryQueue.Forget(ctx, queue, ids...)
 }
 
 func (q *faultyQueue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, int64, error) {

@@ -22,7 +22,9 @@ type lane struct {
 	maxCrashes int // what the latest session was opened with
 	sessions   []*session
 	paused     bool
-	changed    chan struct{} // closed and replaced when there may be something to claim
+	opened     int                            // sessions so far
+	minutes    map[int64]*worker.MinuteCounts // by minute since 1970
+	changed    chan struct{}                  // closed and replaced when there may be something to claim
 }
 
 // entry is one job of a lane.
@@ -35,9 +37,13 @@ type entry struct {
 	attempts, crashes int
 	checkpoint        []byte
 	canceled          bool
-	state             worker.State // the final one, of a dead entry
-	runnable          time.Time    // since when it could have run; zero when that isn't known
-	trace             string       // of the attempt before
+	runnable          time.Time // since when it could have run; zero when that isn't known
+	trace             string    // of the attempt before
+
+	// Of a dead entry.
+	state worker.State // the final one
+	cause string
+	died  time.Time
 
 	// Of a waiting entry: either its element in a list, or its due time and index in the schedule.
 	list    *list.List
@@ -62,18 +68,26 @@ func (e *entry) job() *worker.Job {
 
 // admit takes in a new entry or one that replaces a dead one.
 func (l *lane) admit(e *entry, body []byte, due time.Time) {
-	e.body = body
-	job, err := worker.DecodeJob(body)
-	if err != nil {
-		e.broken = &worker.DecodeError{ID: e.id, Body: slices.Clone(body), Err: errors.Unwrap(err)}
-	} else {
-		e.expires, e.runnable = job.ExpiresAt, job.EnqueuedAt
+	if job := e.become(body); job != nil {
+		e.runnable = job.EnqueuedAt
 		if due.After(e.runnable) {
 			e.runnable = due
 		}
 	}
 	l.entries[e.id] = e
 	l.wait(e, due)
+}
+
+// become gives an entry its body, and returns the job in it, nil if it does not decode.
+func (e *entry) become(body []byte) *worker.Job {
+	e.body = body
+	job, err := worker.DecodeJob(body)
+	if err != nil {
+		e.broken = &worker.DecodeError{ID: e.id, Body: slices.Clone(body), Err: errors.Unwrap(err)}
+		return nil
+	}
+	e.expires = job.ExpiresAt
+	return job
 }
 
 // wait makes e wait until due, or in line at once when that is past.
@@ -141,7 +155,7 @@ func (l *lane) bury(e *entry, state worker.State) {
 	if e.place == worker.PlaceWaiting {
 		l.unlink(e)
 	}
-	e.place, e.state, e.canceled, e.holder = worker.PlaceDead, state, false, nil
+	e.place, e.state, e.canceled, e.holder, e.died = worker.PlaceDead, state, false, nil, l.now()
 }
 
 // signal wakes all that wait for something to claim.

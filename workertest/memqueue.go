@@ -32,13 +32,15 @@ type MemoryQueue struct {
 }
 
 var (
-	_ worker.Queue    = (*MemoryQueue)(nil)
-	_ worker.Canceler = (*MemoryQueue)(nil)
-	_ worker.Requeuer = (*MemoryQueue)(nil)
-	_ worker.Knower   = (*MemoryQueue)(nil)
-	_ worker.Pauser   = (*MemoryQueue)(nil)
-	_ worker.Sampler  = (*MemoryQueue)(nil)
-	_ worker.Pinger   = (*MemoryQueue)(nil)
+	_ worker.Queue     = (*MemoryQueue)(nil)
+	_ worker.Canceler  = (*MemoryQueue)(nil)
+	_ worker.Requeuer  = (*MemoryQueue)(nil)
+	_ worker.Knower    = (*MemoryQueue)(nil)
+	_ worker.Pauser    = (*MemoryQueue)(nil)
+	_ worker.Sampler   = (*MemoryQueue)(nil)
+	_ worker.Pinger    = (*MemoryQueue)(nil)
+	_ worker.Inspector = (*MemoryQueue)(nil)
+	_ worker.Editor    = (*MemoryQueue)(nil)
 )
 
 // NewQueue returns an empty queue.
@@ -108,8 +110,10 @@ func (q *MemoryQueue) Consume(ctx context.Context, queue string, opts worker.Con
 	defer q.mu.Unlock()
 	l := q.laneLocked(queue)
 	l.maxCrashes = opts.MaxCrashes
+	l.opened++
 	s := &session{
-		queue: q, lane: l, maxCrashes: opts.MaxCrashes, held: make(map[string]*entry),
+		queue: q, lane: l, name: fmt.Sprintf("session%d", l.opened), process: opts.Process,
+		maxCrashes: opts.MaxCrashes, held: make(map[string]*entry),
 		onRenewal: opts.OnRenewal, onRecovered: opts.OnRecovered,
 		lost: make(chan struct{}), revoked: make(chan worker.Revocation, 64),
 	}

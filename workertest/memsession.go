@@ -13,6 +13,8 @@ import (
 type session struct {
 	queue      *MemoryQueue
 	lane       *lane
+	name       string
+	process    worker.Process
 	maxCrashes int
 
 	onRenewal   func(error)
@@ -24,6 +26,7 @@ type session struct {
 	over    bool
 	lost    chan struct{}
 	expiry  *time.Timer // after crash: when the lease runs out
+	until   time.Time   // the same
 
 	revoked chan worker.Revocation
 	unsent  []worker.Revocation
@@ -198,6 +201,7 @@ func (s *session) Settle(ctx context.Context, verdicts ...worker.Verdict) error 
 		default:
 			s.dropLocked(e)
 			s.applyLocked(e, v)
+			s.lane.count(v.Action)
 		}
 	}
 	s.lane.giveBack(released)
@@ -218,6 +222,9 @@ func (s *session) applyLocked(e *entry, v worker.Verdict) {
 		s.lane.bury(e, worker.StateFailed)
 	case worker.ActionCancel:
 		s.lane.bury(e, worker.StateCanceled)
+	}
+	if v.Cause != nil && e.place == worker.PlaceDead {
+		e.cause = v.Cause.Error()
 	}
 }
 
@@ -319,6 +326,7 @@ func (s *session) crash() {
 	if s.renewal != nil {
 		s.renewal.Stop()
 	}
+	s.until = s.queue.now().Add(s.queue.lease())
 	s.expiry = time.AfterFunc(s.queue.lease(), func() {
 		if recovered := s.expire(); recovered != nil {
 			recovered()
