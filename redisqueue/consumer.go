@@ -46,6 +46,7 @@ type consumer struct {
 	revoked chan worker.Revocation
 	ledger  *ledger
 	numbers numbers // of checkpoints
+	tally   tally   // of what was settled since the last beat
 	reaper  reaper  // of beats
 	witness witness // of beats, once register has returned
 	judged  bool    // of beats: it has judged why the session is over
@@ -192,6 +193,7 @@ func (c *consumer) close(ctx context.Context) error {
 	if !ok {
 		deadline = time.Now().Add(c.queue.config.Timeout)
 	}
+	c.sendTally(whole)
 	for {
 		_, err := c.retire(whole, c.worker, "", false, maxRetireCalls)
 		if err == nil || errors.Is(err, errNotRetired) {

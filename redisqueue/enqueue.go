@@ -134,6 +134,9 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 		e.failAll(p, explain("enqueue on", queue, done.err))
 		return
 	}
+	if part.outbox.listed.CompareAndSwap(false, true) {
+		e.queue.enlist(ctx, queue)
+	}
 	for _, k := range done.known {
 		id := p.args[argsPerJob*k.place]
 		if err := k.error(queue, id); err != nil {

@@ -181,7 +181,7 @@ func TestEnqueueAtMaxmemoryIsRefusedAndTheRestDrains(t *testing.T) {
 	last := claimN(t, c, 3)
 	settle(t, c, worker.ActionComplete, last...)
 	require.NoError(t, c.Close(ctx))
-	require.Equal(t, []string{"dead", "history", "jobs", "token"}, withoutWake(s.keyNames()))
+	require.Equal(t, []string{"dead", "history", "jobs", "rates", "token"}, withoutWake(s.keyNames()))
 	require.Len(t, s.hash("jobs"), 3, "the dead ones")
 }
 

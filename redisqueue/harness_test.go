@@ -80,11 +80,12 @@ func (s *server) hash(name string) map[string]string {
 	return m
 }
 
-// keyNames returns what exists of the default queue, without its prefix.
+// keyNames returns what exists of the default queue, without its prefix, and whatever else but the names of all queues.
 func (s *server) keyNames() []string {
 	s.t.Helper()
 	keys, err := s.ok("KEYS", "*").AsStrSlice()
 	require.NoError(s.t, err)
+	keys = slices.DeleteFunc(keys, func(name string) bool { return name == "worker:queues" })
 	for i := range keys {
 		keys[i] = strings.TrimPrefix(keys[i], key(""))
 	}

@@ -24,6 +24,8 @@ const (
 	keyToken       = "token"       // STRING, the fencing counter
 	keyOvertaking  = "overtaking"  // STRING, number of a checkpoint that an earlier one must not follow; of one claim, an hour
 	keyInflight    = "inflight"    // HASH id → fencing token, of one worker
+	keyInfo        = "info"        // HASH worker → what it tells of its process, as JSON
+	keyRates       = "rates"       // HASH minute and letter → settlements; an hour
 	keyOthers      = "inflight..." // the inflight hashes of all workers that a call names; last in a header
 )
 
@@ -38,3 +40,6 @@ func (k keys) name(key string) string { return k.prefix + key }
 
 // inflight returns the key of what a worker holds.
 func (k keys) inflight(worker string) string { return k.prefix + keyInflight + ":" + worker }
+
+// queuesKey returns the key of the SET of all queues' names. It is the one key of a namespace that belongs to no queue.
+func queuesKey(namespace string) string { return namespace + ":queues" }

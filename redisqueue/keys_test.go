@@ -34,7 +34,7 @@ func slot(key string) uint16 {
 func allKeys(k keys, worker string) []string {
 	names := []string{
 		keyPending, keySuspects, keyJobs, keyHistory, keyCheckpoints, keyCancels, keyVoid, keyWorkers, keyScheduled,
-		keyDead, keyWake, keyToken, keyOvertaking,
+		keyDead, keyWake, keyToken, keyOvertaking, keyInfo, keyRates,
 	}
 	for i, name := range names {
 		names[i] = k.name(name)

@@ -28,7 +28,8 @@ func (c *consumer) interval() time.Duration { return c.queue.config.Lease / beat
 // register opens the session in Redis.
 func (c *consumer) register(ctx context.Context) error {
 	sent := time.Now()
-	reply, err := c.queue.call(ctx, registerScript, registerScript.keysFor(c.keys, c.worker), []string{c.worker, c.leaseArg()})
+	reply, err := c.queue.call(ctx, registerScript, registerScript.keysFor(c.keys, c.worker),
+		[]string{c.worker, c.leaseArg(), processArg(c.opts.Process)})
 	if err != nil {
 		return err
 	}
@@ -65,6 +66,7 @@ func (c *consumer) beats() {
 		if c.ctx.Err() != nil {
 			return
 		}
+		c.sendTally(c.ctx)
 		c.logTrouble(&troubled, err)
 		blind = blind && err != nil
 		if err == nil && time.Since(trimmed) >= trimInterval {

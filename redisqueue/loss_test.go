@@ -71,6 +71,8 @@ func (s *server) snapshot() (restore func()) {
 			for i := 0; i < len(flat); i += 2 {
 				commands = append(commands, []string{"ZADD", k, flat[i+1], flat[i]})
 			}
+		case "set":
+			commands = append(commands, append([]string{"SADD", k}, read("SMEMBERS", k)...))
 		default:
 			s.t.Fatalf("%s is a %s", k, kind)
 		}

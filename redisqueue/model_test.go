@@ -256,5 +256,5 @@ func (m *model) drain() {
 		settle(m.t, c, worker.ActionComplete, jobs...)
 	}
 	require.NoError(m.t, c.Close(ctx))
-	require.Subset(m.t, []string{"checkpoints", "dead", "history", "jobs", "token", "wake"}, m.s.keyNames())
+	require.Subset(m.t, []string{"checkpoints", "dead", "history", "jobs", "rates", "token", "wake"}, m.s.keyNames())
 }

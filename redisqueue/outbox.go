@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -34,6 +35,8 @@ type outbox struct {
 	queue *Queue
 	name  string
 	keys  []string
+
+	listed atomic.Bool // the queue's name is among all names, or about to be
 
 	mu      sync.Mutex
 	waiting []*parcel

@@ -179,6 +179,7 @@ func (q *Queue) Consume(ctx context.Context, queue string, opts worker.ConsumeOp
 		return nil, explain("consume from", queue, err)
 	}
 	q.checkPolicy(ctx)
+	q.enlist(ctx, queue)
 	go c.beats()
 	return c, nil
 }

@@ -38,6 +38,12 @@ var (
 	resumeScript       = load("resume")
 	statsScript        = load("stats")
 	canceledScript     = load("canceled")
+	listWaitingScript  = load("list_waiting")
+	listSortedScript   = load("list_sorted")
+	findScript         = load("find")
+	editScript         = load("edit")
+	forgetScript       = load("forget")
+	tallyScript        = load("tally")
 )
 
 // script is one Lua script and what its header says. Among its keys, keyOthers comes last.

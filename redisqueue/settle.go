@@ -68,6 +68,7 @@ func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error 
 	if err != nil {
 		return explain(doing, c.name, err)
 	}
+	c.tally.add(verdicts)
 	if c.ledger.settled(verdicts) {
 		c.freed(ctx)
 	}

@@ -32,6 +32,7 @@ type stage struct {
 	queue   *redisqueue.Queue
 	session worker.Consumer
 	held    *worker.Job
+	waiting *worker.Job
 }
 
 func newStage(t *testing.T, s *server) *stage {
@@ -42,7 +43,7 @@ func newStage(t *testing.T, s *server) *stage {
 		s.ok("SCRIPT", "LOAD", source) // else the first reply would be that it is missing
 	}
 	st.session = open(t, st.queue, 0)
-	enqueue(t, st.queue, named(t, "dead", "held", "waiting", "canceled")...)
+	st.waiting = enqueue(t, st.queue, named(t, "dead", "held", "waiting", "canceled")...)[2]
 	jobs := claim(t, st.session, 2)
 	settle(t, st.session, worker.ActionBury, jobs[0])
 	st.held = jobs[1]
@@ -63,6 +64,10 @@ var operations = []struct {
 		if err == nil {
 			s.t.Cleanup(func() { _ = c.Close(context.Background()) })
 		}
+		return err
+	}},
+	{"edit", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, err := s.queue.Edit(ctx, s.waiting, s.waiting, true)
 		return err
 	}},
 	{"claim", func(ctx context.Context, _ *testing.T, s *stage) error {
@@ -111,6 +116,30 @@ var operations = []struct {
 		_, err := s.queue.Stats(ctx, "default")
 		return err
 	}},
+	{"list queues", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, err := s.queue.Queues(ctx)
+		return err
+	}},
+	{"activity", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, err := s.queue.Activity(ctx, "default")
+		return err
+	}},
+	{"list", func(ctx context.Context, _ *testing.T, s *stage) error {
+		var errs []error
+		for _, place := range []worker.Place{worker.PlaceWaiting, worker.PlaceScheduled, worker.PlaceHeld, worker.PlaceDead} {
+			_, err := s.queue.List(ctx, "default", worker.ListOptions{Place: place})
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}},
+	{"find", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, err := s.queue.Find(ctx, "default", "waiting")
+		return err
+	}},
+	{"forget", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, err := s.queue.Forget(ctx, "default", "dead", "waiting")
+		return err
+	}},
 }
 
 // A server that says one of these has done nothing: every operation says so, has changed nothing, and succeeds when it
@@ -144,8 +173,8 @@ func TestWhatTheServerRefusesIsNotDone(t *testing.T) {
 // refused, and repeated it does no harm.
 func TestWhatIsNotAnsweredIsUnknown(t *testing.T) {
 	for _, o := range operations {
-		if o.name == "wait" {
-			continue // a connection of its own; there is nothing to know about it
+		if o.name == "wait" || o.name == "list queues" {
+			continue // a connection of its own, and a command that the client repeats by itself
 		}
 		t.Run(o.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *server) {

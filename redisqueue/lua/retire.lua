@@ -8,6 +8,7 @@
 -- KEYS[4] inflight
 -- KEYS[5] workers
 -- KEYS[6] wake
+-- KEYS[7] info
 -- ARGV[1] worker
 -- ARGV[2] deadline that its lease must still have, unless the worker is fenced; '' for a worker's own call
 -- ARGV[3] 1 when each job counts a crash, else 0
@@ -20,6 +21,7 @@ local history = KEYS[3]
 local inflight = KEYS[4]
 local workers = KEYS[5]
 local wake = KEYS[6]
+local info = KEYS[7]
 
 redis.call('HDEL', inflight, '')
 redis.call('LLEN', pending)
@@ -54,5 +56,6 @@ if #ids > 0 then
 end
 if #ids == #held then
   redis.call('ZREM', workers, ARGV[1])
+  redis.pcall('HDEL', info, ARGV[1])
 end
 return {#ids, #held - #ids}

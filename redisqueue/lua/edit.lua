@@ -1,0 +1,70 @@
+-- edit: replaces a waiting job's body, if it is still the one that was read, and perhaps when it is due. A job that
+-- waited in a list and is due later now leaves its entry there, which no longer counts.
+-- Includes: now, wake, schedule, whole, place
+-- KEYS[1] pending
+-- KEYS[2] jobs
+-- KEYS[3] cancels
+-- KEYS[4] void
+-- KEYS[5] workers
+-- KEYS[6] scheduled
+-- KEYS[7] dead
+-- KEYS[8] wake
+-- KEYS[9] inflight...
+-- ARGV[1] id
+-- ARGV[2] encoded job as it was read
+-- ARGV[3] encoded job as it is to be
+-- ARGV[4] when it is due: 'stay', else '' now, '+ms' from now, 'ms' at that time
+-- ARGV[5…] the workers whose inflight hashes are given, which must be all
+-- Returns {place, due}: 'waiting' when it was edited, with the time in ms at which it is due, 0 when that is past. When it
+--   was not: another place, 'canceled' if it is marked, or 'changed' if it has another body. Or {'again', worker, …}.
+local pending = KEYS[1]
+local jobs = KEYS[2]
+local cancels = KEYS[3]
+local void = KEYS[4]
+local workers = KEYS[5]
+local scheduled = KEYS[6]
+local dead = KEYS[7]
+local wake = KEYS[8]
+
+redis.call('ZREM', scheduled, '')
+redis.call('LLEN', pending)
+redis.call('HLEN', void)
+redis.call('LLEN', wake)
+local again = changed_workers(workers, 5)
+if again then
+  return again
+end
+
+local id, move = ARGV[1], ARGV[4]
+local place = place_of(id, jobs, dead, 9)
+if place == 'waiting' and redis.call('HEXISTS', cancels, id) == 1 then
+  place = 'canceled'
+elseif place == 'waiting' and redis.call('HGET', jobs, id) ~= ARGV[2] then
+  place = 'changed'
+end
+if place ~= 'waiting' then
+  return {place, 0}
+end
+
+local now = now_ms()
+local due = redis.call('ZSCORE', scheduled, id)
+local at = due and tonumber(due) or 0
+redis.call('HSET', jobs, id, ARGV[3])
+if move ~= 'stay' then
+  local earlier = false
+  at = move == '' and now or tonumber(move) + (string.sub(move, 1, 1) == '+' and now or 0)
+  if due or at > now then
+    earlier = schedule(scheduled, {string.format('%.0f', at), id})
+  end
+  if not due and at > now then
+    local value = redis.call('HGET', void, id)
+    if value and whole(value) == 0 then
+      redis.call('HDEL', void, id) -- garbage
+    end
+    redis.call('HINCRBY', void, id, 1)
+  end
+  if earlier or (due and at <= now) then
+    set_wake(wake)
+  end
+end
+return {place, at > now and string.format('%.0f', at) or 0}
