@@ -96,7 +96,7 @@ func runModel(t *testing.T, s *server, dice *rand.Rand, steps int) {
 	}
 	moves := []func(){
 		m.enqueue, m.enqueue, m.enqueue, m.claim, m.claim, m.claim, m.settle, m.settle, m.settle, m.settle, m.cancel,
-		m.remove, m.requeue, m.reopen, m.checkpoint, m.pass, m.replace, m.die,
+		m.remove, m.requeue, m.reopen, m.edit, m.edit, m.forget, m.checkpoint, m.pass, m.replace, m.die,
 	}
 	for range steps {
 		moves[m.dice.IntN(len(moves))]()
@@ -105,6 +105,7 @@ func runModel(t *testing.T, s *server, dice *rand.Rand, steps int) {
 			accepted = append(accepted, id)
 		}
 		accounted(t, s, accepted...)
+		m.listed()
 	}
 	m.drain()
 }
@@ -206,6 +207,63 @@ func (m *model) reopen() {
 		require.ErrorIs(m.t, err, worker.ErrJobActive)
 	}
 	m.alive[id] = true
+}
+
+// edit changes a waiting job, and perhaps its time.
+func (m *model) edit() {
+	ctx, id := context.Background(), m.anyID()
+	info, err := m.q.Find(ctx, "default", id)
+	if !m.alive[id] {
+		require.ErrorIs(m.t, err, worker.ErrJobNotFound)
+		return
+	}
+	require.NoError(m.t, err)
+	after := newJob(m.t, worker.WithID(id))
+	after.Delay = time.Duration(m.dice.IntN(3)) * time.Duration(m.dice.IntN(2000)) * time.Millisecond
+	_, err = m.q.Edit(ctx, info.Job, after, m.dice.IntN(3) > 0)
+	switch {
+	case info.Place == worker.PlaceHeld:
+		require.ErrorIs(m.t, err, worker.ErrJobActive)
+	case info.Place == worker.PlaceDead:
+		require.ErrorAs(m.t, err, new(*worker.FinishedError))
+	case info.Canceled:
+		require.ErrorIs(m.t, err, worker.ErrCanceled)
+	default:
+		require.NoError(m.t, err)
+	}
+}
+
+func (m *model) forget() {
+	id := m.anyID()
+	n, err := m.q.Forget(context.Background(), "default", id)
+	require.NoError(m.t, err)
+	if n > 0 {
+		delete(m.alive, id)
+	}
+}
+
+// listed checks that pages list every job where it is. One with entries that don't count may be listed twice.
+func (m *model) listed() {
+	listed := make(map[string][]string)
+	void := m.s.hash("void")
+	for place, names := range map[worker.Place][]string{
+		worker.PlaceWaiting: {"suspects", "pending"}, worker.PlaceScheduled: {"scheduled"}, worker.PlaceHeld: {"held"},
+		worker.PlaceDead: {"dead"},
+	} {
+		for _, info := range pages(m.t, m.q, worker.ListOptions{Place: place, Limit: 1 + m.dice.IntN(4)}) {
+			if void[info.ID] != "" && len(listed[info.ID]) > 0 {
+				require.Contains(m.t, listed[info.ID], names[0])
+				continue
+			}
+			listed[info.ID] = append(listed[info.ID], names...)
+		}
+	}
+	where := places(m.s)
+	for id, names := range where {
+		require.Subset(m.t, listed[id], names, "job %s", id)
+		require.Less(m.t, len(listed[id]), 3, "job %s is listed as %v", id, listed[id])
+	}
+	require.Len(m.t, listed, len(where))
 }
 
 func (m *model) checkpoint() {
