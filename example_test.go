@@ -2,9 +2,11 @@ package worker_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -104,6 +106,65 @@ func ExampleClient_Pause() {
 	// <nil>
 	// <nil>
 	// <nil>
+}
+
+// Pages of a queue's jobs, for a dashboard: any Queue that is an Inspector has them.
+func ExampleInspector() {
+	ctx := context.Background()
+	var queue worker.Queue = workertest.NewQueue() // redisqueue.New in a program
+	client, _ := worker.NewClient(worker.Backend{Queue: queue})
+	for _, name := range []string{"Ada", "Grace", "Barbara"} {
+		_, _ = client.Enqueue(ctx, Greeting{Name: name})
+	}
+	inspector := queue.(worker.Inspector)
+	opts := worker.ListOptions{Place: worker.PlaceWaiting, Limit: 2}
+	for {
+		page, err := inspector.List(ctx, worker.DefaultQueue, opts)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, info := range page.Jobs {
+			fmt.Println(info.Job.Type, string(info.Job.Payload))
+		}
+		if opts.Cursor = page.Next; page.Next == "" {
+			break
+		}
+		fmt.Println("next page")
+	}
+	// Output:
+	// greeting {"name":"Ada"}
+	// greeting {"name":"Grace"}
+	// next page
+	// greeting {"name":"Barbara"}
+}
+
+// A job that waits gets another payload and another time; the next line makes it due at once.
+func ExampleClient_Edit() {
+	ctx := context.Background()
+	store := workertest.NewStatusStore()
+	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue(), StatusStore: store})
+	job, _ := client.Enqueue(ctx, Greeting{Name: "Ada"})
+	err := client.Edit(ctx, job.ID, func(job *worker.Job) (err error) {
+		job.Delay = time.Hour
+		job.Payload, err = json.Marshal(Greeting{Name: "Grace"})
+		return err
+	})
+	fmt.Println(err, client.RunNow(ctx, job.ID))
+	fmt.Println(store.States(job.ID))
+	// Output:
+	// <nil> <nil>
+	// [queued scheduled queued]
+}
+
+// What failed for a reason that is mended is run again.
+func ExampleClient_RequeueDead() {
+	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})
+	n, err := client.RequeueDead(context.Background(), worker.DefaultQueue, func(info *worker.JobInfo) bool {
+		return info.State == worker.StateFailed && strings.Contains(info.Cause, "connection refused")
+	})
+	fmt.Println(n, err)
+	// Output: 0 <nil>
 }
 
 // A handler says more than "it failed" with the verbs.

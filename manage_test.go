@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/workertest"
 )
 
 // setPayload returns a change of a job's payload.
@@ -166,6 +167,39 @@ func TestEditsStatusYieldsToAClaim(t *testing.T) {
 		require.NoError(t, r.pool.Client().Edit(t.Context(), job.ID, setPayload(7)))
 		require.True(t, claimed)
 		require.Equal(t, []int{7}, got.all())
+		require.Equal(t, []worker.State{worker.StateQueued, worker.StateRunning, succeeded}, r.states(job.ID))
+		r.stop()
+	})
+}
+
+// editThen is a queue after whose edits something happens at once.
+type editThen struct {
+	*workertest.MemoryQueue
+	then func()
+}
+
+func (q editThen) Edit(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error) {
+	due, err := q.MemoryQueue.Edit(ctx, before, after, move)
+	q.then()
+	return due, err
+}
+
+// The job runs already when the edit's status comes: it doesn't overrule what its worker writes.
+func TestEditsStatusOverrulesNoWorker(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		var r *rig
+		r = newRig(t, func(context.Context, *worker.Job, ping) error { <-hold; return nil }, func(c *worker.Config) {
+			c.Queue = editThen{c.Queue.(*workertest.MemoryQueue), func() {
+				r.start()
+				r.after(time.Second)
+			}}
+		})
+		job := r.enqueue(1)
+		require.NoError(t, r.pool.Client().Edit(t.Context(), job.ID, setPayload(7)))
+		require.Equal(t, worker.StateRunning, r.last(job.ID).State)
+		close(hold)
+		r.after(time.Second)
 		require.Equal(t, []worker.State{worker.StateQueued, worker.StateRunning, succeeded}, r.states(job.ID))
 		r.stop()
 	})

@@ -60,7 +60,7 @@ func TestParts(t *testing.T) {
 	require.Len(t, b.part(rows), 1)
 }
 
-// The job goes with the statuses that open a round, as it is from then on; never with one that has succeeded.
+// The job goes with the statuses that open a round or were made by an edit, as it is from then on; never with one that has succeeded.
 func TestEnvelopesGoWithTheFirstStatus(t *testing.T) {
 	job := &worker.Job{ID: "a", Type: "t", Queue: "default", Topic: "x", Payload: []byte("{}"), EnqueuedAt: time.Now()}
 	for _, c := range []struct {
@@ -70,6 +70,7 @@ func TestEnvelopesGoWithTheFirstStatus(t *testing.T) {
 		{worker.Status{State: worker.StateQueued, Version: 0, Job: job}, true},
 		{worker.Status{State: worker.StateQueued, Version: 9 << 14, Job: job}, true},
 		{worker.Status{State: worker.StateQueued, Version: 9<<14 | 2<<12, Job: job}, false},
+		{worker.Status{State: worker.StateRetrying, Version: 9<<14 | 2<<12 | 1, Job: job}, true},
 		{worker.Status{State: worker.StateRunning, Version: 9<<14 | 1<<12, Job: job}, false},
 		{worker.Status{State: worker.StateSucceeded, Version: 0, Job: job}, false},
 		{worker.Status{State: worker.StateQueued, Version: 0}, false},

@@ -30,6 +30,8 @@ var answerRows = []row[*storeBench]{
 		promise: "any valid text is stored"},
 	{name: "with a job", run: withJob,
 		promise: "a status may carry its job; a store that gives it back gives back all that travels"},
+	{name: "with an edited job", run: withEditedJob,
+		promise: "a store that gives back jobs gives back the one of the last status for which BringsJob is true"},
 	{name: "context of save", run: saveContext,
 		promise: "Save returns soon after its context ended"},
 }
@@ -178,6 +180,34 @@ func withJob(b *storeBench) {
 	b.ok(err, "get")
 	if got.Job != nil && !bytes.Equal(describe(got.Job), describe(job)) {
 		b.Fatalf("read job   %s\nwanted job %s", describe(got.Job), describe(job))
+	}
+}
+
+func withEditedJob(b *storeBench) {
+	job, err := worker.NewJob(note{N: 7})
+	b.ok(err, "new job")
+	edited := copyJob(job)
+	edited.Payload = json.RawMessage(`{"n":8}`)
+	getter, _ := b.store.(worker.Getter)
+	for i, s := range []worker.Status{
+		versioned(job.ID, worker.StateQueued, 0, waiting, 0), versioned(job.ID, worker.StateQueued, 0, waiting, 1),
+		status(job.ID, worker.StateRunning, 7), versioned(job.ID, worker.StateRetrying, 7, putBack, 0),
+		versioned(job.ID, worker.StateRetrying, 7, putBack, 1),
+	} {
+		s.Job = job
+		if s.BringsJob() {
+			edited.Headers = map[string]string{"edit": fmt.Sprint(i)}
+			s.Job = copyJob(edited)
+		}
+		b.takes(s)
+		if getter == nil {
+			continue
+		}
+		got, err := getter.Get(b.ctx, job.ID)
+		b.ok(err, "get")
+		if s.BringsJob() && got.Job != nil && !bytes.Equal(describe(got.Job), describe(edited)) {
+			b.Fatalf("read job   %s\nwanted job %s", describe(got.Job), describe(edited))
+		}
 	}
 }
 

@@ -133,6 +133,23 @@ func changesSaved(what string, change func(*worker.Status)) broken[worker.Status
 	})
 }
 
+// keepsJobs gives back the job of the last status that may replace it, or the first one.
+func keepsJobs(what string, replaces func(*worker.Status) bool) broken[worker.StatusStore] {
+	return faultyStores(what, func(f *faultyStore) {
+		jobs := make(map[string]*worker.Job)
+		f.save = func(ctx context.Context, statuses []worker.Status) ([]worker.Saved, error) {
+			changed := slices.Clone(statuses)
+			for i := range changed {
+				if s := &changed[i]; jobs[s.JobID] == nil || replaces(s) {
+					jobs[s.JobID] = s.Job
+				}
+				changed[i].Job = jobs[changed[i].JobID]
+			}
+			return f.MemoryStatusStore.Save(ctx, changed...)
+		}
+	})
+}
+
 // refusesStatuses refuses what it finds wrong.
 func refusesStatuses(what string, wrong func([]worker.Status) bool) broken[worker.StatusStore] {
 	return faultyStores(what, func(f *faultyStore) {
@@ -314,6 +331,10 @@ var badStores = map[string][]broken[worker.StatusStore]{
 				s.Job.Headers = nil
 			}
 		}),
+	},
+	"with an edited job": {
+		keepsJobs("keeps the first job", func(*worker.Status) bool { return false }),
+		keepsJobs("takes a new job with a new round only", func(s *worker.Status) bool { return s.Version>>12&3 == waiting }),
 	},
 	"context of save": {
 		faultyStores("waits for an hour when its context has ended", func(f *faultyStore) {
