@@ -372,6 +372,32 @@ func TestPurge(t *testing.T) {
 	})
 }
 
+// Jobs that are claimed while a purge goes on run; the others go.
+func TestPurgePassesOverWhatRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { <-hold; return nil })
+		for n := range 10 {
+			r.enqueue(n)
+		}
+		started := false
+		n, err := r.pool.Client().Purge(t.Context(), "default", worker.PlaceWaiting, func(*worker.JobInfo) bool {
+			if !started {
+				started = true
+				r.start()
+				r.after(time.Second)
+			}
+			return true
+		})
+		require.NoError(t, err)
+		require.Equal(t, 6, n)
+		require.Equal(t, 4, r.queue.Count("default", worker.PlaceHeld))
+		close(hold)
+		r.after(time.Second)
+		r.stop()
+	})
+}
+
 // bare is a queue without powers.
 type bare struct{ worker.Queue }
 
