@@ -103,7 +103,7 @@ type JobInfo struct {
 // Activity is what goes on at a queue.
 type Activity struct {
 	// Workers are the open sessions by name. A pool has one for each of its queues.
-	Workers []WorkerInfo
+	Workers []SessionInfo
 	// Minutes are the settlements of the last hour by minute, the latest first. Minutes in which nothing was settled are
 	// left out. What a worker settles may be counted some seconds later, and not at all if it crashes until then.
 	Minutes []MinuteCounts
@@ -117,8 +117,8 @@ type Process struct {
 	Started time.Time // when the pool was made
 }
 
-// WorkerInfo is one worker's session on a queue.
-type WorkerInfo struct {
+// SessionInfo is one worker's session on a queue.
+type SessionInfo struct {
 	Name    string        // of the session, as logs call it
 	Process Process       // zero when the worker told nothing
 	Lease   time.Duration // what is left of it; zero or less when it ran out, and others will take over unless it is renewed

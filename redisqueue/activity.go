@@ -86,12 +86,12 @@ func (q *Queue) activity(ctx context.Context, k keys) (a worker.Activity, err er
 		return a, err
 	}
 	for _, l := range leases {
-		a.Workers = append(a.Workers, worker.WorkerInfo{
+		a.Workers = append(a.Workers, worker.SessionInfo{
 			Name: l.Member, Process: readProcess(infos[l.Member]), Running: running[l.Member],
 			Lease: max(0, time.UnixMilli(int64(l.Score)).Sub(now)),
 		})
 	}
-	slices.SortFunc(a.Workers, func(x, y worker.WorkerInfo) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(a.Workers, func(x, y worker.SessionInfo) int { return cmp.Compare(x.Name, y.Name) })
 	return a, nil
 }
 

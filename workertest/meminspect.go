@@ -42,11 +42,11 @@ func (q *MemoryQueue) Activity(ctx context.Context, queue string) (worker.Activi
 		if !s.until.IsZero() {
 			lease = max(0, s.until.Sub(q.now()))
 		}
-		a.Workers = append(a.Workers, worker.WorkerInfo{
+		a.Workers = append(a.Workers, worker.SessionInfo{
 			Name: s.name, Process: s.process, Lease: lease, Running: int64(len(s.held)),
 		})
 	}
-	slices.SortFunc(a.Workers, func(x, y worker.WorkerInfo) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(a.Workers, func(x, y worker.SessionInfo) int { return cmp.Compare(x.Name, y.Name) })
 	for _, minute := range slices.Backward(slices.Sorted(maps.Keys(l.minutes))) {
 		if minute > q.now().Unix()/60-60 {
 			a.Minutes = append(a.Minutes, *l.minutes[minute])

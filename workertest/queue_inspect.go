@@ -2,6 +2,7 @@ package workertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -296,8 +297,8 @@ func listBroken(b *queueBench) {
 	if len(infos) != 2 || infos[0].ID != good.ID || infos[1].ID != "raw" {
 		b.Fatalf("listed %+v, want both jobs", infos)
 	}
-	decode, ok := infos[1].Err.(*worker.DecodeError)
-	if !ok || infos[1].Job != nil || string(decode.Body) != "no job at all" {
+	var decode *worker.DecodeError
+	if !errors.As(infos[1].Err, &decode) || infos[1].Job != nil || string(decode.Body) != "no job at all" {
 		b.Fatalf("listed %+v, want a *DecodeError with the bytes", infos[1])
 	}
 }
