@@ -8,7 +8,7 @@ import (
 
 // Inspector is a Queue that can be looked into, by pages and dashboards. Nothing here changes a job, and no call costs
 // more as the queue grows, however many jobs wait. What it tells is a view of a moment: jobs move on while it is read.
-// A Sampler counts; an Inspector names.
+// A Sampler counts, and tells whether the queue is paused; an Inspector names.
 type Inspector interface {
 	// Queues returns the names of all queues that jobs were put on or workers were opened for, in alphabetical order,
 	// empty ones included.

@@ -225,6 +225,9 @@ func (q *MemoryQueue) Edit(ctx context.Context, before, after *worker.Job, move 
 	if at := q.dueTime(after); move && (e.list == nil || at.After(q.now())) {
 		l.unlink(e)
 		l.wait(e, at)
+		if e.runnable = q.now(); at.After(e.runnable) {
+			e.runnable = at
+		}
 	}
 	if e.list == nil && e.due.After(q.now()) {
 		due = e.due

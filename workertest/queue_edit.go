@@ -18,6 +18,8 @@ var editRows = []row[*queueBench]{
 		promise: "a scheduled job that is moved is claimed at its new time, at once if that is past"},
 	{name: "edit back and forth", run: editBackAndForth,
 		promise: "however often a job is moved, it is claimed once"},
+	{name: "edit tells since when", run: editRunnable,
+		promise: "a job that is moved tells the new time as the one since when it could run"},
 	{name: "edit refused", run: editRefused,
 		promise: "jobs that are held, dead, canceled, changed or not there stay as they are, and the error says why"},
 	{name: "forget", run: forget,
@@ -123,6 +125,22 @@ func editBackAndForth(b *queueBench) {
 	b.enqueue(b.job(worker.WithID(jobs[1].ID)))
 	if again := c.one(); again.ID != jobs[1].ID {
 		b.Fatalf("claimed %s, want %s", again.ID, jobs[1].ID)
+	}
+}
+
+func editRunnable(b *queueBench) {
+	b.editor()
+	jobs := b.enqueue(b.job())
+	c := b.consume()
+	job := c.one()
+	for _, wait := range []time.Duration{0, 4 * aWhile} { // sooner and later than it waits for
+		c.settleAfter(worker.ActionRetry, 2*aWhile, job)
+		before := b.now()
+		b.edit(jobs[0].ID, true, func(job *worker.Job) { job.Delay, job.RunAt = wait, time.Time{} })
+		after := b.now()
+		b.pass(wait + aWhile)
+		job = c.one()
+		b.sinceAbout(job, before.Add(wait), after.Add(wait), "after an edit")
 	}
 }
 

@@ -253,14 +253,28 @@ var (
 		}
 		return due, err
 	})
+	// remembersTheRetry keeps since when a job could run.
+	remembersTheRetry = edits("remembers when a moved job was to be retried",
+		func(q *MemoryQueue, before, after *worker.Job, move bool) (time.Time, error) {
+			q.mu.Lock()
+			e := q.laneLocked(after.Queue).entries[after.ID]
+			was := e.runnable
+			q.mu.Unlock()
+			due, err := q.Edit(context.Background(), before, after, move)
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			e.runnable = was
+			return due, err
+		})
 )
 
 var badAtEdit = map[string][]broken[worker.Queue]{
-	"edit payload":        {editsNothing, movesAlways, startsOver},
-	"edit to later":       {editsNothing, movesNothing, leavesACopy},
-	"edit to sooner":      {editsNothing, movesNothing},
-	"edit back and forth": {leavesACopy},
-	"edit refused":        {editsNothing, editsAnything},
+	"edit payload":          {editsNothing, movesAlways, startsOver},
+	"edit to later":         {editsNothing, movesNothing, leavesACopy},
+	"edit to sooner":        {editsNothing, movesNothing},
+	"edit back and forth":   {leavesACopy},
+	"edit tells since when": {movesNothing, remembersTheRetry},
+	"edit refused":          {editsNothing, editsAnything},
 	"forget": {
 		faulty("forgets nothing", func(q *faultyQueue) {
 			q.forget = func(context.Context, string, []string) (int, error) { return 1, nil }

@@ -1,6 +1,6 @@
 -- edit: replaces a waiting job's body, if it is still the one that was read, and perhaps when it is due. A job that
 -- waited in a list and is due later now leaves its entry there, which no longer counts.
--- Includes: now, wake, schedule, whole, place
+-- Includes: now, wake, schedule, history, whole, place
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] cancels
@@ -9,7 +9,8 @@
 -- KEYS[6] scheduled
 -- KEYS[7] dead
 -- KEYS[8] wake
--- KEYS[9] inflight...
+-- KEYS[9] history
+-- KEYS[10] inflight...
 -- ARGV[1] id
 -- ARGV[2] encoded job as it was read
 -- ARGV[3] encoded job as it is to be
@@ -25,18 +26,20 @@ local workers = KEYS[5]
 local scheduled = KEYS[6]
 local dead = KEYS[7]
 local wake = KEYS[8]
+local history = KEYS[9]
 
 redis.call('ZREM', scheduled, '')
 redis.call('LLEN', pending)
 redis.call('HLEN', void)
 redis.call('LLEN', wake)
+redis.call('HLEN', history)
 local again = changed_workers(workers, 5)
 if again then
   return again
 end
 
 local id, move = ARGV[1], ARGV[4]
-local place = place_of(id, jobs, dead, 9)
+local place = place_of(id, jobs, dead, 10)
 if place == 'waiting' and redis.call('HEXISTS', cancels, id) == 1 then
   place = 'canceled'
 elseif place == 'waiting' and redis.call('HGET', jobs, id) ~= ARGV[2] then
@@ -50,10 +53,22 @@ local now = now_ms()
 local due = redis.call('ZSCORE', scheduled, id)
 local at = due and tonumber(due) or 0
 redis.call('HSET', jobs, id, ARGV[3])
+
+-- remember writes when a job with a history is due again; others tell by their bodies.
+local function remember()
+  local value = redis.call('HGET', history, id)
+  if value then
+    local attempts, crashes = counts(value)
+    local _, trace = since(value)
+    redis.call('HSET', history, id, attempts .. ' ' .. crashes .. ' ' .. string.format('%.0f', math.max(at, now))
+      .. (trace ~= '' and ' ' .. trace or ''))
+  end
+end
 if move ~= 'stay' then
   local earlier = false
   at = move == '' and now or tonumber(move) + (string.sub(move, 1, 1) == '+' and now or 0)
   if due or at > now then
+    remember()
     earlier = schedule(scheduled, {string.format('%.0f', at), id})
   end
   if not due and at > now then
