@@ -56,13 +56,3 @@ func ExampleTestQueue() {
 		workertest.TestQueue(t, func(*testing.T) worker.Queue { return workertest.NewQueue() })
 	}
 }
-
-// A handler is tested without a queue and a pool.
-func ExampleRun() {
-	_ = func(t *testing.T) { // TestGreet
-		job, err := workertest.Run(t, greet, greeting{"Ada"})
-		if err != nil || string(job.Result()) != `"hello Ada"` {
-			t.Fatalf("result %s, error %v", job.Result(), err)
-		}
-	}
-}

@@ -39,8 +39,8 @@ func (q *MemoryQueue) Activity(ctx context.Context, queue string) (worker.Activi
 	var a worker.Activity
 	for _, s := range l.sessions {
 		lease := q.lease()
-		if !s.until.IsZero() {
-			lease = max(0, s.until.Sub(q.now()))
+		if !s.expires.IsZero() {
+			lease = max(0, s.expires.Sub(q.now()))
 		}
 		a.Workers = append(a.Workers, worker.SessionInfo{
 			Name: s.name, Process: s.process, Lease: lease, Running: int64(len(s.held)),

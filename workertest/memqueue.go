@@ -22,13 +22,14 @@ type MemoryQueue struct {
 	// Fault, when set, is called at the start of every call but Close with the call's name ("Enqueue", "Claim",
 	// "MarkCanceled", …) and context. An error is returned instead of doing anything.
 	Fault func(ctx context.Context, call string) error
-
-	clock func() time.Time // what delays and expiries are measured by; nil is time.Now
+	// Clock is what delays, expiries and leases are measured by. Nil is package time.
+	Clock *Clock
 
 	mu      sync.Mutex
 	lanes   map[string]*lane
 	token   int64
 	ignored int
+	watch   *watch // of the sessions that are opened from now on
 }
 
 var (
@@ -113,7 +114,7 @@ func (q *MemoryQueue) Consume(ctx context.Context, queue string, opts worker.Con
 	l.opened++
 	s := &session{
 		queue: q, lane: l, name: fmt.Sprintf("session%d", l.opened), process: opts.Process,
-		maxCrashes: opts.MaxCrashes, held: make(map[string]*entry),
+		maxCrashes: opts.MaxCrashes, held: make(map[string]*entry), watch: q.watch,
 		onRenewal: opts.OnRenewal, onRecovered: opts.OnRecovered,
 		lost: make(chan struct{}), revoked: make(chan worker.Revocation, 64),
 	}
@@ -328,10 +329,19 @@ func (q *MemoryQueue) laneLocked(name string) *lane {
 }
 
 func (q *MemoryQueue) now() time.Time {
-	if q.clock != nil {
-		return q.clock()
+	if q.Clock != nil {
+		return q.Clock.Now()
 	}
 	return time.Now()
+}
+
+// afterFunc calls f when d has passed by the queue's clock. stop keeps it from being called, if it is not too late.
+func (q *MemoryQueue) afterFunc(d time.Duration, f func()) (stop func()) {
+	if q.Clock != nil {
+		return q.Clock.afterFunc(d, f)
+	}
+	timer := time.AfterFunc(d, f)
+	return func() { timer.Stop() }
 }
 
 func (q *MemoryQueue) lease() time.Duration {

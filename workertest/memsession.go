@@ -25,8 +25,9 @@ type session struct {
 	suspect *entry // the one of held that may take this worker down and is to run
 	over    bool
 	lost    chan struct{}
-	expiry  *time.Timer // after crash: when the lease runs out
-	until   time.Time   // the same
+	expires time.Time // after crash: when the lease runs out
+	spare   func()    // after crash: keeps the lease from running out
+	watch   *watch    // nil: nobody watches
 
 	revoked chan worker.Revocation
 	unsent  []worker.Revocation
@@ -45,8 +46,9 @@ func (s *session) Claim(ctx context.Context, opts worker.ClaimOptions) ([]*worke
 	if err := s.queue.begin(ctx, "Claim"); err != nil {
 		return nil, err
 	}
-	deadline := s.queue.now().Add(opts.Wait)
+	deadline := time.Now().Add(opts.Wait)
 	for {
+		moved := s.queue.Clock.nextMove()
 		jobs, idle := s.try(opts, deadline)
 		if idle.pause <= 0 {
 			return jobs, s.openErr("claim")
@@ -54,6 +56,7 @@ func (s *session) Claim(ctx context.Context, opts worker.ClaimOptions) ([]*worke
 		timer := time.NewTimer(idle.pause)
 		select {
 		case <-idle.changed:
+		case <-moved:
 		case <-timer.C:
 		case <-s.lost:
 		case <-ctx.Done():
@@ -79,7 +82,7 @@ func (s *session) try(opts worker.ClaimOptions, deadline time.Time) ([]*worker.J
 	}
 	now := s.queue.now()
 	if s.lane.paused {
-		return nil, idling{changed: s.lane.changed, pause: deadline.Sub(now)}
+		return nil, idling{changed: s.lane.changed, pause: time.Until(deadline)}
 	}
 	s.lane.promote(now)
 	var jobs []*worker.Job
@@ -93,7 +96,11 @@ func (s *session) try(opts worker.ClaimOptions, deadline time.Time) ([]*worker.J
 	if len(jobs) > 0 || opts.Limit <= 0 && s.nextLocked(now, true) != nil {
 		return jobs, idling{}
 	}
-	return nil, idling{changed: s.lane.changed, pause: s.lane.nextDue(now, deadline.Sub(now))}
+	pause := time.Until(deadline)
+	if s.queue.Clock == nil {
+		pause = s.lane.nextDue(now, pause)
+	}
+	return nil, idling{changed: s.lane.changed, pause: pause}
 }
 
 // openErr says that the session is over, if it is.
@@ -168,6 +175,7 @@ func (s *session) holdLocked(e *entry, minToken int64, now time.Time) *worker.Jo
 	job.RunnableAt, job.PreviousTrace = e.runnable, e.trace
 	job.CheckpointData = slices.Clone(e.checkpoint)
 	job.Reject = reject
+	s.watch.claimed(job)
 	return job
 }
 
@@ -202,6 +210,9 @@ func (s *session) Settle(ctx context.Context, verdicts ...worker.Verdict) error 
 			s.dropLocked(e)
 			s.applyLocked(e, v)
 			s.lane.count(v.Action)
+		}
+		if e != nil {
+			s.watch.settled(v)
 		}
 	}
 	s.lane.giveBack(released)
@@ -270,6 +281,7 @@ func (s *session) Checkpoint(ctx context.Context, job *worker.Job, data []byte) 
 		return fmt.Errorf("checkpoint: %w", worker.ErrLeaseLost)
 	}
 	e.checkpoint = slices.Clone(data)
+	s.watch.checkpointed(job, e.checkpoint)
 	return nil
 }
 
@@ -320,14 +332,14 @@ func (s *session) Close(context.Context) error {
 func (s *session) crash() {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	if s.over || s.expiry != nil {
+	if s.over || s.spare != nil {
 		return
 	}
 	if s.renewal != nil {
 		s.renewal.Stop()
 	}
-	s.until = s.queue.now().Add(s.queue.lease())
-	s.expiry = time.AfterFunc(s.queue.lease(), func() {
+	s.expires = s.queue.now().Add(s.queue.lease())
+	s.spare = s.queue.afterFunc(s.queue.lease(), func() {
 		if recovered := s.expire(); recovered != nil {
 			recovered()
 		}
@@ -346,7 +358,7 @@ func (s *session) expire() (recovered func()) {
 	s.endLocked(1)
 	close(s.lost)
 	for _, heir := range s.lane.sessions {
-		if heir.expiry != nil {
+		if heir.spare != nil {
 			continue
 		}
 		if jobs > 0 && heir.onRecovered != nil {
@@ -364,7 +376,7 @@ func (s *session) renewLocked() {
 	}
 	s.renewal = time.AfterFunc(s.queue.lease()/5, func() {
 		s.queue.mu.Lock()
-		alive := !s.over && s.expiry == nil
+		alive := !s.over && s.spare == nil
 		if alive {
 			s.renewLocked()
 		}
@@ -381,7 +393,10 @@ func (s *session) endLocked(crashes int) {
 		return
 	}
 	s.over = true
-	for _, timer := range []*time.Timer{s.expiry, s.resend, s.renewal} {
+	if s.spare != nil {
+		s.spare()
+	}
+	for _, timer := range []*time.Timer{s.resend, s.renewal} {
 		if timer != nil {
 			timer.Stop()
 		}
@@ -396,6 +411,7 @@ func (s *session) endLocked(crashes int) {
 	}
 	s.suspect = nil
 	clear(s.held)
+	s.watch.signal()
 	s.lane.sessions = slices.DeleteFunc(s.lane.sessions, func(other *session) bool { return other == s })
 	s.lane.giveBack(held)
 }

@@ -107,13 +107,14 @@ type bench struct {
 	tb
 	config
 	ctx    context.Context // ends with the row, or when it hangs
-	passed *time.Duration  // by advance
+	start  time.Time
+	passed *time.Duration // by advance
 }
 
 func newBench(t tb, c config) bench {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*c.patience+10*c.takeover)
 	t.Cleanup(cancel)
-	return bench{tb: t, config: c, ctx: ctx, passed: new(time.Duration)}
+	return bench{tb: t, config: c, ctx: ctx, start: time.Now(), passed: new(time.Duration)}
 }
 
 // now is the time by the backend's clock, about.

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,12 +20,15 @@ func TestMemoryQueue(t *testing.T) {
 			WithRaw(func(queue, id string, body []byte) error { q.EnqueueRaw(queue, id, body); return nil }))
 	})
 	t.Run("with a clock that is moved", func(t *testing.T) {
-		var moved atomic.Int64
+		var clock *Clock
+		var q *MemoryQueue
 		open := func(*testing.T) worker.Queue {
-			moved.Store(0)
-			return &MemoryQueue{clock: func() time.Time { return time.Now().Add(time.Duration(moved.Load())) }}
+			clock = NewClock()
+			q = &MemoryQueue{Clock: clock}
+			return q
 		}
-		TestQueue(t, open, InBubble(), WithClock(func(d time.Duration) { moved.Add(int64(d)) }))
+		TestQueue(t, open, InBubble(), WithClock(func(d time.Duration) { clock.Advance(d) }),
+			WithCrash(11*time.Second, func(c worker.Consumer) { q.Crash(c) }))
 	})
 	t.Run("in real time", func(t *testing.T) {
 		var q *MemoryQueue
