@@ -24,7 +24,8 @@
 // # Parts to plug in
 //
 // [Queue], [StatusStore] and [Notifier] are small interfaces. Only the queue is required. Package workertest has the
-// conformance suites that check implementations of one's own, and backends in memory for tests.
+// conformance suites that check implementations of one's own, backends in memory for tests, and helpers that run a
+// handler, a queue or a crash on them.
 //
 // # States
 //
