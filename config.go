@@ -50,6 +50,9 @@ type Config struct {
 	// lost, and for how long those must not have changed, up to a minute; see Client.Sweep. Of all pools on one store
 	// one does it at a time. Zero means 1 minute, the least is 1 second, and less than zero means never.
 	SweepInterval time.Duration
+	// Periodic are jobs that this pool enqueues by schedule, together with all other pools that have them. Their queues need
+	// not be among Queues. Nil means none.
+	Periodic []Periodic
 }
 
 // QueueConfig is one queue's part in a pool.

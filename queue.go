@@ -271,6 +271,19 @@ type Knower interface {
 	Know(ctx context.Context, queue string, ids ...string) ([]Place, error)
 }
 
+// Ticker is a Queue that remembers the last tick of each schedule: what periodic jobs need. The memory is the queue's that
+// the jobs are on; names are apart from ids. Times have whole milliseconds.
+type Ticker interface {
+	// LastTick returns the last tick of a schedule and what the queue's clock says. If it knows none it remembers begin, or
+	// its clock's time if that is earlier, and returns that.
+	LastTick(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error)
+	// EnqueueTick enqueues the job of a tick and remembers the tick, in one step, unless this tick or a later one is
+	// remembered already: then it reports false and does nothing. An id that waits, is held or is dead stays as it is, and
+	// the tick is remembered. Errors are those of Enqueue; a tick that is more than a minute ahead of the queue's clock is
+	// refused, with ErrRefused. Repeating an unknown outcome is safe.
+	EnqueueTick(ctx context.Context, name string, tick time.Time, job *Job) (bool, error)
+}
+
 // Waker is a Consumer that can hand a wake-up on: the pool calls it when it was woken and has no slot for a job.
 type Waker interface {
 	// Wake wakes one waiting worker if there is something to claim.

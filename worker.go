@@ -33,6 +33,7 @@ type Pool struct {
 	feeds    []*feed
 	saves    *lane[saveItem]
 	hands    hands
+	ticks    *ticks // nil without periodic jobs
 
 	gauges *gauges
 
@@ -75,14 +76,19 @@ const (
 func NewPool(cfg Config) (*Pool, error) {
 	client, problems := newClient(cfg.Backend)
 	problems = append(problems, cfg.problems()...)
+	ticks, wrong := ticksOf(&cfg)
+	problems = append(problems, wrong...)
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("new pool: %w", err)
 	}
 	cfg.applyDefaults()
 	p := &Pool{
 		cfg: cfg, client: client, store: cfg.StatusStore, notes: client.notes, log: client.log, tel: client.tel,
-		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency), done: make(chan struct{}),
+		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency), ticks: ticks, done: make(chan struct{}),
 		origin: cfg.process(),
+	}
+	if ticks != nil {
+		ticks.pool = p
 	}
 	p.saves = newLane(p.saveBatch, saveWidth, 0)
 	p.hands.init(p.work)
@@ -162,6 +168,9 @@ func (p *Pool) becomeRunning(sessions []*session) bool {
 	p.watchers.Go(p.gauges.run)
 	p.watchers.Go(p.janitor)
 	p.watchers.Go(p.sweeps)
+	if p.ticks != nil {
+		p.watchers.Go(p.ticks.run)
+	}
 	return true
 }
 

@@ -19,7 +19,7 @@ func allScripts() map[string]*script {
 		enqueueScript, registerScript, claimScript, settleScript, checkpointScript, heartbeatScript, retireScript,
 		trimScript, wakeScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
 		knowScript, touchScript, pauseScript, resumeScript, statsScript, canceledScript,
-		listWaitingScript, listSortedScript, findScript, editScript, forgetScript, tallyScript,
+		listWaitingScript, listSortedScript, findScript, editScript, forgetScript, tallyScript, tickScript, lastTickScript,
 	} {
 		all[s.Name] = s
 	}
@@ -122,15 +122,16 @@ func TestScriptsBuildNoKeysAndParseNoJobs(t *testing.T) {
 // readsOnly are the scripts that write nothing.
 var readsOnly = map[string]bool{"stats": true, "list_waiting": true, "list_sorted": true, "find": true}
 
-// Every script but enqueue begins with a write that needs no memory and changes nothing, so that Redis lets the rest of
-// it through when memory is out. Enqueue must be refused, by its first write; those that only look write nothing.
+// Every script but enqueue and tick begins with a write that needs no memory and changes nothing, so that Redis lets the
+// rest of it through when memory is out. These two must be refused, by their first write; those that only look write
+// nothing.
 func TestOnlyEnqueueIsRefusedWhenMemoryIsOut(t *testing.T) {
 	writes := regexp.MustCompile(`redis\.(p?call)\('(HSETNX|HSET|RPUSH|LPUSH|ZADD|SET|HDEL|ZREM|LPOP|DEL|HINCRBY|PEXPIRE)'`)
 	for name, s := range allScripts() {
 		_, code := splitHeader(s.Text)
 		first := firstCall.FindStringSubmatch(code)
 		require.NotNil(t, first, name)
-		if name == "enqueue" {
+		if name == "enqueue" || name == "tick" {
 			require.Regexp(t, `^'LLEN', `, first[1])
 			continue
 		}
@@ -142,4 +143,6 @@ func TestOnlyEnqueueIsRefusedWhenMemoryIsOut(t *testing.T) {
 	}
 	_, code := splitHeader(enqueueScript.Text)
 	require.Equal(t, []string{"redis.pcall('HSETNX'", "pcall", "HSETNX"}, writes.FindStringSubmatch(code))
+	_, code = splitHeader(tickScript.Text)
+	require.Equal(t, []string{"redis.call('HSETNX'", "call", "HSETNX"}, writes.FindStringSubmatch(code))
 }

@@ -29,6 +29,8 @@ type faultyQueue struct {
 	find     func(context.Context, string, string) (worker.JobInfo, error)
 	edit     func(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error)
 	forget   func(context.Context, string, []string) (int, error)
+	last    func(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error)
+	tick    func(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error)
 }
 
 // faulty makes a broken backend of a MemoryQueue.
@@ -189,6 +191,22 @@ func (q *faultyQueue) Reopen(ctx context.Context, job *worker.Job) error {
 		return q.reopen(ctx, job)
 	}
 	return q.MemoryQueue.Reopen(ctx, job)
+}
+
+func (q *faultyQueue) LastTick(
+	ctx context.Context, queue, name string, begin time.Time,
+) (last, now time.Time, err error) {
+	if q.last != nil {
+		return q.last(ctx, queue, name, begin)
+	}
+	return q.MemoryQueue.LastTick(ctx, queue, name, begin)
+}
+
+func (q *faultyQueue) EnqueueTick(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error) {
+	if q.tick != nil {
+		return q.tick(ctx, name, tick, job)
+	}
+	return q.MemoryQueue.EnqueueTick(ctx, name, tick, job)
 }
 
 // faultySession is a session of a MemoryQueue with some methods replaced.

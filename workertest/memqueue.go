@@ -27,6 +27,7 @@ type MemoryQueue struct {
 
 	mu      sync.Mutex
 	lanes   map[string]*lane
+	ticks   map[scheduleKey]time.Time // the last ones
 	token   int64
 	ignored int
 	watch   *watch // of the sessions that are opened from now on
@@ -42,6 +43,7 @@ var (
 	_ worker.Pinger    = (*MemoryQueue)(nil)
 	_ worker.Inspector = (*MemoryQueue)(nil)
 	_ worker.Editor    = (*MemoryQueue)(nil)
+	_ worker.Ticker    = (*MemoryQueue)(nil)
 )
 
 // NewQueue returns an empty queue.

@@ -1,4 +1,4 @@
--- enqueue: makes jobs available, each once by id. The one script that is refused when memory is out.
+-- enqueue: makes jobs available, each once by id. It is refused when memory is out.
 -- Includes: now, wake, schedule, history
 -- KEYS[1] pending
 -- KEYS[2] jobs

@@ -1,0 +1,237 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	tickTimeout = 5 * time.Second        // of looking for the last tick, and of enqueueing one
+	tickJitter  = 100 * time.Millisecond // by which the replicas that came too late last time come later at most
+	maxTickWait = time.Minute            // after which the clock is looked at again, as it may have been set
+	// maxLookAgain is after how long a schedule is looked at though none of its ticks is due.
+	maxLookAgain = 24 * time.Hour
+)
+
+// ticks enqueues a pool's periodic jobs. One goroutine goes through the schedules as they become due. It keeps nothing that
+// is needed: what the queue remembers and the clocks decide, so a replica can be killed anywhere.
+type ticks struct {
+	pool      *Pool
+	ticker    Ticker
+	schedules []*ticking
+}
+
+// ticking is one schedule in one pool.
+type ticking struct {
+	Periodic
+	queue      string // of its jobs
+	maxPayload int
+	begun      time.Time // when this pool began
+	known      time.Time // no tick up to this time is to be enqueued any more, as far as this pool knows
+	at         time.Time // when to look next
+	first      bool      // this pool enqueued the last tick
+	tries      int       // that have failed in a row
+	down       flag
+}
+
+// run looks after all schedules until claims stop.
+func (t *ticks) run() {
+	for _, s := range t.schedules {
+		s.begun = millis(time.Now())
+	}
+	for t.pool.pauseClaims(t.wait(millis(time.Now()))) {
+		for _, s := range t.schedules {
+			if now := millis(time.Now()); !s.at.After(now) && t.pool.claimCtx.Err() == nil {
+				t.tend(s, now)
+			}
+		}
+	}
+}
+
+// wait is how long nothing is due.
+func (t *ticks) wait(now time.Time) time.Duration {
+	wait := maxTickWait
+	for _, s := range t.schedules {
+		wait = min(wait, s.at.Sub(now))
+	}
+	return max(wait, 0)
+}
+
+// tend does what is due of one schedule, and says when to look again. The calls outlive the beginning of Stop, so that a
+// saved status is not left without its job.
+func (t *ticks) tend(s *ticking, now time.Time) {
+	err := t.enqueueDue(s, now)
+	if err == nil {
+		s.tries = 0
+		if s.down.clear() {
+			t.pool.log.Info("a periodic job is enqueued again", "name", s.Name)
+		}
+		return
+	}
+	s.tries++
+	s.at = millis(time.Now()).Add(backoff(s.tries))
+	if t.pool.hardCtx.Err() == nil && s.down.raise() {
+		t.pool.log.Error("a periodic job could not be enqueued: it is tried again", "name", s.Name, "error", err)
+	}
+}
+
+func (t *ticks) enqueueDue(s *ticking, now time.Time) (err error) {
+	defer catch(&err)
+	last, clock, err := t.lastTick(s)
+	if err != nil {
+		return err
+	}
+	// Both clocks have to agree that a tick has come: one that is fast would skip what others are about to enqueue.
+	until := now
+	if clock.Before(now) {
+		until = clock
+	}
+	last = t.skipMissed(s, last, until)
+	due, err := s.due(last, until)
+	if err != nil {
+		return err
+	}
+	for _, tick := range due {
+		if err := t.enqueue(s, tick); err != nil {
+			return fmt.Errorf("tick %s: %w", tickText(tick), err)
+		}
+		s.known, last = tick, tick
+	}
+	if len(due) == maxCatchUp { // there may be more, but others have waited meanwhile
+		s.at = now
+		return nil
+	}
+	return s.lookAgain(now, until, last)
+}
+
+// lastTick returns the last tick of a schedule, at least the one that is known here, and the queue's clock.
+func (t *ticks) lastTick(s *ticking) (last, clock time.Time, err error) {
+	begin := s.known
+	if begin.IsZero() {
+		begin = s.begun
+	}
+	ctx, cancel := context.WithTimeout(t.pool.hardCtx, tickTimeout)
+	defer cancel()
+	last, clock, err = t.ticker.LastTick(ctx, s.queue, s.Name, begin)
+	if err != nil {
+		return last, clock, fmt.Errorf("look for the last tick: %w", err)
+	}
+	if last = millis(last); last.Before(s.known) { // the queue has lost its data, or this pool gave ticks up
+		return s.known, millis(clock), nil
+	}
+	s.first = s.first && last.Equal(s.known)
+	return last, millis(clock), nil
+}
+
+// skipMissed returns the time from which on ticks are not too late for MissedSkip.
+func (t *ticks) skipMissed(s *ticking, last, until time.Time) time.Time {
+	oldest := until.Add(-missedAfter)
+	if s.Missed != MissedSkip || !oldest.After(last) {
+		return last
+	}
+	if tick, err := nextTick(s.Schedule, last); err == nil && !tick.IsZero() && !tick.After(oldest) {
+		t.pool.log.Warn("ticks were missed and are skipped", "name", s.Name, "first", tickText(tick))
+	}
+	s.known = oldest
+	return oldest
+}
+
+// enqueue enqueues the job of a tick. What can never become a job is given up, and what is over already is no error.
+func (t *ticks) enqueue(s *ticking, tick time.Time) error {
+	job, err := s.job(tick)
+	if IsPermanent(err) {
+		t.pool.log.Error("no job can be made of a tick: it is given up", "name", s.Name, "tick", tickText(tick), "error", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.pool.hardCtx, tickTimeout)
+	defer cancel()
+	s.first, err = t.pool.client.enqueueTick(ctx, t.ticker, s.Name, tick, job)
+	if errors.As(err, new(*FinishedError)) {
+		return nil
+	}
+	return err
+}
+
+// due returns the ticks after last and until a time that are to be enqueued by the schedule's policy, oldest first.
+func (s *ticking) due(last, until time.Time) (ticks []time.Time, err error) {
+	if s.Missed == MissedAll {
+		for tick := last; len(ticks) < maxCatchUp; {
+			tick, err = nextTick(s.Schedule, tick)
+			if err != nil || tick.IsZero() || tick.After(until) {
+				break
+			}
+			ticks = append(ticks, tick)
+		}
+		return ticks, err
+	}
+	tick, err := latestTick(s.Schedule, last, until)
+	if err != nil || tick.IsZero() {
+		return nil, err
+	}
+	return []time.Time{tick}, nil
+}
+
+// lookAgain sets when to look for the first tick after last and after the time until which it has been looked: as long from
+// now as it is from that time. Whoever enqueued the last tick comes first again, so that not all replicas do the same work.
+func (s *ticking) lookAgain(now, until, last time.Time) error {
+	if last.Before(until) {
+		last = until
+	}
+	next, err := nextTick(s.Schedule, last)
+	if err != nil {
+		return err
+	}
+	s.at = now.Add(maxLookAgain)
+	if !next.IsZero() && next.Sub(until) < maxLookAgain {
+		s.at = now.Add(next.Sub(until))
+	}
+	if !s.first {
+		s.at = s.at.Add(rand.N(tickJitter))
+	}
+	return nil
+}
+
+// enqueueTick is enqueue for the job of a tick. It reports whether this call has enqueued it.
+func (c *Client) enqueueTick(ctx context.Context, t Ticker, name string, tick time.Time, job *Job) (enqueued bool, err error) {
+	err = c.send(ctx, "enqueue tick", []*Job{job}, func(ctx context.Context, jobs []*Job) error {
+		push, repeated, failed, err := c.saveWaiting(ctx, jobs)
+		if err != nil {
+			return err
+		}
+		if len(push) > 0 {
+			if enqueued, err = t.EnqueueTick(ctx, name, tick, job); err != nil {
+				failed, err = refusals(err, push, failed)
+			} else if !enqueued && len(repeated) == 0 {
+				c.withdraw(ctx, job)
+			}
+		}
+		if err != nil || len(failed) == 0 {
+			return err
+		}
+		c.recordRefused(ctx, push, repeated, failed)
+		return &EnqueueError{Failed: failed}
+	})
+	return enqueued, err
+}
+
+// withdraw ends the row of a job that was not enqueued as a later tick was, and that nobody had saved before: a sweep would
+// run it otherwise. A row that has gone on stays as it is, and so does that of a job which the queue has.
+func (c *Client) withdraw(ctx context.Context, job *Job) {
+	if c.store == nil {
+		return
+	}
+	if knower, ok := c.queue.(Knower); ok {
+		places, err := knower.Know(ctx, job.Queue, job.ID)
+		if err != nil || len(places) != 1 || places[0] != PlaceUnknown {
+			return
+		}
+	}
+	why := fmt.Errorf("%w: this tick or a later one was enqueued before", ErrRefused)
+	c.saveRefused(ctx, []*Job{job}, nil, map[string]error{job.ID: why})
+}
