@@ -102,6 +102,14 @@ var operations = []struct {
 	{"reopen", func(ctx context.Context, t *testing.T, s *stage) error {
 		return s.queue.Reopen(ctx, named(t, "dead")[0])
 	}},
+	{"last tick", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, _, err := s.queue.LastTick(ctx, "default", "s", time.UnixMilli(1))
+		return err
+	}},
+	{"enqueue tick", func(ctx context.Context, t *testing.T, s *stage) error {
+		_, err := s.queue.EnqueueTick(ctx, "s", time.UnixMilli(2), newJob(t))
+		return err
+	}},
 	{"know", func(ctx context.Context, _ *testing.T, s *stage) error {
 		_, err := s.queue.Know(ctx, "default", "waiting", "nobody")
 		return err
