@@ -73,7 +73,7 @@ func (t *ticks) tend(s *ticking, now time.Time) {
 	}
 	s.tries++
 	s.at = millis(time.Now()).Add(backoff(s.tries))
-	if t.pool.hardCtx.Err() == nil && s.down.raise() {
+	if t.pool.hardCtx.Err() == nil && s.down.raise(err) {
 		t.pool.log.Error("a periodic job could not be enqueued: it is tried again", "name", s.Name, "error", err)
 	}
 }

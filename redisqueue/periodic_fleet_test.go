@@ -1,0 +1,215 @@
+package redisqueue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/redisqueue"
+	"github.com/real-staging-ai/go-worker/workertest"
+)
+
+// every100ms is a schedule that Every is too slow for.
+type every100ms struct{}
+
+func (every100ms) Next(t time.Time) time.Time {
+	const step = 100 * time.Millisecond
+	return t.Truncate(step).Add(step)
+}
+
+// fleet is a number of replicas of one schedule which are killed again and again, and the pool that runs the jobs.
+type fleet struct {
+	t     *testing.T
+	queue *redisqueue.Queue
+	store worker.StatusStore // nil for none
+	idle  *workertest.MemoryQueue
+
+	mu    sync.Mutex
+	runs  map[string]int // by job id
+	kills [kinds]atomic.Int32
+}
+
+// What may happen to a call of a replica.
+const (
+	killedBefore = iota
+	killedAfter  // the server did it, and nobody heard of it
+	replyLost    // the same, but the replica goes on
+	delayed      // the replica hears that it took too long; the server does it later
+	kinds
+)
+
+var errKilled = errors.New("killed")
+
+// replica is a pool whose calls for ticks fail in all ways.
+type replica struct {
+	worker.Queue // what the pool serves: nothing
+	fleet        *fleet
+	dead         chan struct{}
+	kill         func()
+	late         sync.WaitGroup
+}
+
+// faulty is one call: it may be the replica's last.
+func faulty[V any](r *replica, ctx context.Context, do func(ctx context.Context) (V, error)) (V, error) {
+	var none V
+	select {
+	case <-r.dead:
+		return none, errKilled
+	default:
+	}
+	kind := rand.IntN(1000)
+	if kind < kinds*3 {
+		kind %= kinds
+		r.fleet.kills[kind].Add(1)
+	}
+	switch kind {
+	case killedBefore:
+		r.kill()
+		return none, errKilled
+	case killedAfter:
+		_, _ = do(ctx)
+		r.kill()
+		return none, errKilled
+	case replyLost:
+		_, _ = do(ctx)
+		return none, errors.New("connection reset")
+	case delayed:
+		r.late.Go(func() {
+			time.Sleep(rand.N(3 * time.Second))
+			_, _ = do(context.WithoutCancel(ctx))
+		})
+		return none, context.DeadlineExceeded
+	}
+	return do(ctx)
+}
+
+type lastTick struct{ last, now time.Time }
+
+func (r *replica) LastTick(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error) {
+	got, err := faulty(r, ctx, func(ctx context.Context) (l lastTick, err error) {
+		l.last, l.now, err = r.fleet.queue.LastTick(ctx, queue, name, begin)
+		return l, err
+	})
+	return got.last, got.now, err
+}
+
+func (r *replica) EnqueueTick(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error) {
+	return faulty(r, ctx, func(ctx context.Context) (bool, error) {
+		return r.fleet.queue.EnqueueTick(ctx, name, tick, job)
+	})
+}
+
+func (r *replica) Know(ctx context.Context, queue string, ids ...string) ([]worker.Place, error) {
+	return faulty(r, ctx, func(ctx context.Context) ([]worker.Place, error) {
+		return r.fleet.queue.Know(ctx, queue, ids...)
+	})
+}
+
+// Save implements worker.StatusStore.
+func (r *replica) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
+	return faulty(r, ctx, func(ctx context.Context) ([]worker.Saved, error) {
+		return r.fleet.store.Save(ctx, statuses...)
+	})
+}
+
+// live runs one replica until it is killed, or the fleet ends.
+func (f *fleet) live(end <-chan struct{}) {
+	r := &replica{Queue: f.idle, fleet: f, dead: make(chan struct{})}
+	r.kill = sync.OnceFunc(func() { close(r.dead) })
+	cfg := worker.Config{
+		Backend:  worker.Backend{Queue: r, Logger: slog.New(slog.DiscardHandler)},
+		Registry: worker.NewRegistry(), Queues: map[string]worker.QueueConfig{"idle": {}}, SweepInterval: -1,
+		Periodic: []worker.Periodic{{Name: "tick", Schedule: every100ms{}, Payload: note{}, Missed: worker.MissedAll}},
+	}
+	if f.store != nil {
+		cfg.StatusStore = r
+	}
+	pool, err := worker.NewPool(cfg)
+	require.NoError(f.t, err)
+	require.NoError(f.t, pool.Start(context.Background()))
+	select {
+	case <-r.dead:
+	case <-end:
+	}
+	require.NoError(f.t, pool.Stop(context.Background()))
+	r.late.Wait()
+}
+
+// serve runs the jobs; it is never killed.
+func (f *fleet) serve() (stop func()) {
+	reg := worker.NewRegistry()
+	worker.Handle(reg, func(_ context.Context, job *worker.Job, _ note) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.runs[job.ID]++
+		return nil
+	})
+	pool, err := worker.NewPool(worker.Config{
+		Backend:  worker.Backend{Queue: f.queue, StatusStore: f.store, Logger: slog.New(slog.DiscardHandler)},
+		Registry: reg, Concurrency: 10,
+	})
+	require.NoError(f.t, err)
+	require.NoError(f.t, pool.Start(context.Background()))
+	return func() { require.NoError(f.t, pool.Stop(context.Background())) }
+}
+
+// Twenty replicas of one schedule over 10,000 ticks: killed before and after each of their calls, between a saved status and
+// its enqueue among others, cut off from the replies, and with calls that arrive long after. Each tick runs once.
+func TestEachTickIsEnqueuedOnceWhoeverIsKilled(t *testing.T) {
+	for name, store := range map[string]worker.StatusStore{"with statuses": workertest.NewStatusStore(), "without": nil} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *server) {
+				f := &fleet{t: t, queue: s.queue(redisqueue.Config{}), store: store, idle: workertest.NewQueue(),
+					runs: make(map[string]int)}
+				f.sail(20, 10_000)
+			})
+		})
+	}
+}
+
+func (f *fleet) sail(replicas, ticks int) {
+	defer f.serve()()
+	start := time.Now()
+	end := make(chan struct{})
+	var all sync.WaitGroup
+	for range replicas {
+		all.Go(func() {
+			for {
+				f.live(end)
+				select {
+				case <-end:
+					return
+				case <-time.After(rand.N(2 * time.Second)):
+				}
+			}
+		})
+	}
+	time.Sleep(time.Duration(ticks)*100*time.Millisecond + 50*time.Millisecond)
+	close(end)
+	all.Wait()
+	time.Sleep(time.Minute)
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range ticks {
+		id := "tick@" + start.Add(time.Duration(i+1)*100*time.Millisecond).UTC().Format("2006-01-02T15:04:05.999Z07:00")
+		require.Equal(f.t, 1, f.runs[id], "%d: %s", i, id)
+		delete(f.runs, id)
+	}
+	require.LessOrEqual(f.t, len(f.runs), 100, "those of the last seconds")
+	for id, n := range f.runs {
+		require.Equal(f.t, 1, n, id)
+	}
+	for kind := range f.kills {
+		f.t.Log(fmt.Sprint(kind, ": ", f.kills[kind].Load()))
+	}
+}
