@@ -1,8 +1,8 @@
 # What CI runs, by name. `make` alone does what a change needs before it is committed.
-.PHONY: all test race lint build fuzz mutants soak bench bench-full bench-parts ceilings examples dashboard tidy
+.PHONY: all test race lint build fuzz mutants soak ticks bench bench-full bench-parts ceilings examples dashboard tidy
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-MODULES  := . ./examples ./integration ./benchmarks
+MODULES  := . ./cron ./examples ./integration ./benchmarks
 
 all: lint test
 
@@ -15,12 +15,12 @@ race:
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@for m in $(MODULES); do (cd $$m && GOWORK=off go vet ./...) || exit 1; done
-	@for m in . ./examples ./integration; do (cd $$m && $(GOLANGCI) run ./...) || exit 1; done
+	@for m in . ./cron ./examples ./integration; do (cd $$m && $(GOLANGCI) run ./...) || exit 1; done
 
 build: ## the platforms that hosts run on
-	GOOS=linux GOARCH=arm64 go build ./... ./examples/...
-	GOOS=darwin GOARCH=arm64 go build ./... ./examples/...
-	GOOS=windows GOARCH=amd64 go build ./... ./examples/...
+	GOOS=linux GOARCH=arm64 go build ./... ./cron/... ./examples/...
+	GOOS=darwin GOARCH=arm64 go build ./... ./cron/... ./examples/...
+	GOOS=windows GOARCH=amd64 go build ./... ./cron/... ./examples/...
 	cd benchmarks && GOWORK=off go vet ./...
 
 # Runs a target, not seconds: a deadline may fail a target that found nothing (go.dev/issue/75804, mended in Go 1.27).
@@ -37,6 +37,9 @@ mutants: ## breaks the library on purpose: each time a test must notice
 
 soak: ## the fault tests at full size, and the table of docs/reliability.md; what it runs is said in the script
 	bash .ci/soak
+
+ticks: ## 20 replicas of one schedule over 10,000 ticks with kills: each tick is enqueued once
+	go test -count=1 -timeout 10m -run '^TestEachTickIsEnqueuedOnceWhoeverIsKilled$$' ./redisqueue -ticks 10000
 
 bench: ## this library beside its peers, the main scenarios; nothing else should run meanwhile
 	cd benchmarks && GOWORK=off go run .

@@ -21,6 +21,8 @@
 // dies, others take its jobs over; when it was only cut off, the larger fencing token of the later claim makes whatever
 // it still writes ineffective.
 //
+// [Periodic] jobs are enqueued by pools, at each tick of a [Schedule]: any number of replicas may have the same.
+//
 // # Parts to plug in
 //
 // [Queue], [StatusStore] and [Notifier] are small interfaces. Only the queue is required. Package workertest has the

@@ -29,8 +29,8 @@ type faultyQueue struct {
 	find     func(context.Context, string, string) (worker.JobInfo, error)
 	edit     func(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error)
 	forget   func(context.Context, string, []string) (int, error)
-	last    func(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error)
-	tick    func(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error)
+	last     func(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error)
+	tick     func(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error)
 }
 
 // faulty makes a broken backend of a MemoryQueue.
