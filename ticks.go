@@ -42,9 +42,9 @@ func (t *ticks) run() {
 	for _, s := range t.schedules {
 		s.begun = millis(time.Now())
 	}
-	for t.pool.pauseClaims(t.wait(millis(time.Now()))) {
+	for t.pool.pauseClaims(t.wait()) {
 		for _, s := range t.schedules {
-			if now := millis(time.Now()); !s.at.After(now) && t.pool.claimCtx.Err() == nil {
+			if now := time.Now(); s.isDue(now) && t.pool.claimCtx.Err() == nil {
 				t.tend(s, now)
 			}
 		}
@@ -52,10 +52,10 @@ func (t *ticks) run() {
 }
 
 // wait is how long nothing is due.
-func (t *ticks) wait(now time.Time) time.Duration {
+func (t *ticks) wait() time.Duration {
 	wait := maxTickWait
 	for _, s := range t.schedules {
-		wait = min(wait, s.at.Sub(now))
+		wait = min(wait, time.Until(s.at))
 	}
 	return max(wait, 0)
 }
@@ -72,7 +72,7 @@ func (t *ticks) tend(s *ticking, now time.Time) {
 		return
 	}
 	s.tries++
-	s.at = millis(time.Now()).Add(backoff(s.tries))
+	s.at = time.Now().Add(backoff(s.tries))
 	if t.pool.hardCtx.Err() == nil && s.down.raise(err) {
 		t.pool.log.Error("a periodic job could not be enqueued: it is tried again", "name", s.Name, "error", err)
 	}
@@ -85,8 +85,8 @@ func (t *ticks) enqueueDue(s *ticking, now time.Time) (err error) {
 		return err
 	}
 	// Both clocks have to agree that a tick has come: one that is fast would skip what others are about to enqueue.
-	until := now
-	if clock.Before(now) {
+	until := millis(now)
+	if clock.Before(until) {
 		until = clock
 	}
 	last = t.skipMissed(s, last, until)
@@ -98,7 +98,9 @@ func (t *ticks) enqueueDue(s *ticking, now time.Time) (err error) {
 		if err := t.enqueue(s, tick); err != nil {
 			return fmt.Errorf("tick %s: %w", tickText(tick), err)
 		}
-		s.known, last = tick, tick
+		if s.known, last = tick, tick; t.pool.claimCtx.Err() != nil {
+			return nil
+		}
 	}
 	if len(due) == maxCatchUp { // there may be more, but others have waited meanwhile
 		s.at = now
@@ -156,6 +158,11 @@ func (t *ticks) enqueue(s *ticking, tick time.Time) error {
 		return nil
 	}
 	return err
+}
+
+// isDue reports whether it is time to look, by the time that has passed or by the clock, whichever says so: clocks are set.
+func (s *ticking) isDue(now time.Time) bool {
+	return !now.Before(s.at) || !now.Round(0).Before(s.at.Round(0))
 }
 
 // due returns the ticks after last and until a time that are to be enqueued by the schedule's policy, oldest first.

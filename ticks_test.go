@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +33,7 @@ type ran struct {
 	mu    sync.Mutex
 	ticks []time.Time
 	late  []time.Duration
-	times map[string]int // by job id
+	jobs  []string // their ids
 }
 
 func (r *ran) handle(_ context.Context, job *worker.Job, _ ping) error {
@@ -40,12 +43,21 @@ func (r *ran) handle(_ context.Context, job *worker.Job, _ ping) error {
 	if !ok {
 		return worker.Permanent(fmt.Errorf("%q is no tick", job.ID))
 	}
-	if r.times == nil {
-		r.times = make(map[string]int)
-	}
-	r.times[job.ID]++
-	r.ticks, r.late = append(r.ticks, tick), append(r.late, time.Since(tick))
+	r.ticks, r.late, r.jobs = append(r.ticks, tick), append(r.late, time.Since(tick)), append(r.jobs, job.ID)
 	return nil
+}
+
+// seen returns what ran so far.
+func (r *ran) seen() (ticks []time.Time, late []time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.ticks), slices.Clone(r.late)
+}
+
+func (r *ran) ids() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.jobs)
 }
 
 // minutes returns the ticks as minutes after a time.
@@ -67,10 +79,11 @@ func TestTicksRunInTime(t *testing.T) {
 		defer r.stop()
 		r.after(10*time.Minute + time.Second)
 		assert.Equal(t, []float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, got.minutes(start))
-		for _, late := range got.late[1:] {
+		_, late := got.seen()
+		assert.LessOrEqual(t, late[0], 100*time.Millisecond)
+		for _, late := range late[1:] {
 			assert.Less(t, late, 10*time.Millisecond, "who was first comes first again")
 		}
-		assert.LessOrEqual(t, got.late[0], 100*time.Millisecond)
 		id := "ping@" + start.Add(time.Minute).UTC().Format(time.RFC3339)
 		assert.Equal(t, []worker.State{worker.StateQueued, worker.StateRunning, worker.StateSucceeded}, r.states(id))
 	})
@@ -94,7 +107,9 @@ func TestTicksGoOnWhereverTheyWere(t *testing.T) {
 				r.after(2*time.Minute + time.Second)
 				r.stop()
 				time.Sleep(c.down)
-				again := newRig(t, got.handle, periodic(minutely(c.missed)), func(cfg *worker.Config) { cfg.Queue = r.queue }).start()
+				again := newRig(t, got.handle, periodic(minutely(c.missed)), func(cfg *worker.Config) {
+					cfg.Queue, cfg.Concurrency = r.queue, 1 // in the order in which they were enqueued
+				}).start()
 				defer again.stop()
 				again.after(time.Minute)
 				assert.Equal(t, append([]float64{1, 2}, c.want...), got.minutes(start))
@@ -129,7 +144,8 @@ func TestLateTicks(t *testing.T) {
 				}).start()
 				defer again.stop()
 				again.after(30 * time.Minute)
-				assert.Len(t, got.ticks, c.want)
+				ticks, _ := got.seen()
+				assert.Len(t, ticks, c.want)
 				assert.Equal(t, 1-c.want, book.count("ticks were missed and are skipped"))
 			})
 		})
@@ -169,35 +185,27 @@ func TestCatchingUpLeavesTheOthersTheirTurn(t *testing.T) {
 		r.after(time.Second + 500*time.Millisecond)
 		r.stop()
 		time.Sleep(time.Hour)
-		got = ran{}
-		again := newRig(t, got.handle, periodic(all, minutely(worker.MissedSkip)),
+		var made ran
+		again := newRig(t, made.handle, periodic(all, minutely(worker.MissedSkip)),
 			func(cfg *worker.Config) { cfg.Queue = r.queue }).start()
 		defer again.stop()
 		again.after(time.Millisecond)
-		assert.Len(t, got.times, 3601)
-		at := 0
-		for i, tick := range got.ticks {
-			if tick.Equal(again.queueTime().Truncate(time.Minute)) {
-				at = i
-				break
-			}
-		}
+		ids := made.ids()
+		assert.Len(t, ids, 3601)
+		at := slices.IndexFunc(ids, func(id string) bool { return strings.HasPrefix(id, "ping@") })
+		assert.Positive(t, at)
 		assert.Less(t, at, 110, "it waited for all")
 	})
 }
 
-// queueTime is the time by the queue's clock.
-func (r *rig) queueTime() time.Time {
-	_, now, err := r.queue.LastTick(context.Background(), "default", "nobody's", time.Unix(0, 0))
-	require.NoError(r.t, err)
-	return now
-}
-
 func TestPayloadOfATick(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var jobs []*worker.Job
 		var payloads []ping
 		r := newRig(t, func(_ context.Context, job *worker.Job, p ping) error {
+			mu.Lock()
+			defer mu.Unlock()
 			jobs, payloads = append(jobs, job), append(payloads, p)
 			return nil
 		}, periodic(worker.Periodic{Name: "ping", Schedule: worker.Every(time.Hour),
@@ -205,6 +213,8 @@ func TestPayloadOfATick(t *testing.T) {
 			Options:   []worker.JobOption{worker.WithTopic("clock"), worker.MaxAttempts(1)}})).start()
 		defer r.stop()
 		r.after(2*time.Hour + time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		require.Equal(t, []ping{{1}, {2}}, payloads)
 		tick, ok := worker.TickOf(jobs[1])
 		require.True(t, ok)
@@ -219,16 +229,16 @@ func TestPayloadOfATick(t *testing.T) {
 func TestPayloadsThatFail(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var got ran
-		tries := 0
+		var tries atomic.Int32
 		start := time.Now()
 		book := &logbook{}
 		r := newRig(t, got.handle, periodic(worker.Periodic{Name: "ping", Schedule: worker.Every(time.Hour),
 			Missed: worker.MissedAll,
 			PayloadAt: func(tick time.Time) (worker.Payload, error) {
-				tries++
+				n := tries.Add(1)
 				switch {
-				case tries == 1: // by NewPool
-				case tick.Hour() == 1 && tries < 5:
+				case n == 1: // by NewPool
+				case tick.Hour() == 1 && n < 5:
 					return nil, errFlaky
 				case tick.Hour() == 2:
 					return nil, worker.Permanent(errFlaky)
@@ -240,13 +250,14 @@ func TestPayloadsThatFail(t *testing.T) {
 		defer r.stop()
 		r.after(2*time.Hour + 30*time.Minute)
 		assert.Equal(t, []float64{60}, got.minutes(start))
-		assert.Less(t, got.late[0], 2*time.Second)
+		_, late := got.seen()
+		assert.Less(t, late[0], 2*time.Second)
 		assert.Equal(t, 1, book.count("no job can be made of a tick: it is given up"))
 		assert.Equal(t, 1, book.count("a periodic job could not be enqueued: it is tried again"))
 		assert.Equal(t, 1, book.count("a periodic job is enqueued again"))
-		before := tries
+		before := tries.Load()
 		r.after(time.Hour)
-		assert.Less(t, tries-before, 1000, "without a pause")
+		assert.Less(t, tries.Load()-before, int32(1000), "without a pause")
 		assert.Equal(t, 2, book.count("a periodic job could not be enqueued: it is tried again"))
 	})
 }
@@ -260,8 +271,9 @@ func TestTicksMayBePostponed(t *testing.T) {
 		r := newRig(t, got.handle, periodic(p)).start()
 		defer r.stop()
 		r.after(2 * time.Hour)
-		require.Len(t, got.late, 1)
-		assert.InDelta(t, 10, got.late[0].Minutes(), 0.1)
+		_, late := got.seen()
+		require.Len(t, late, 1)
+		assert.InDelta(t, 10, late[0].Minutes(), 0.1)
 	})
 }
 
@@ -276,9 +288,9 @@ func TestOddSchedules(t *testing.T) {
 			}
 			return time.Time{}
 		})}
-		asked := 0
+		var asked atomic.Int32
 		broken := worker.Periodic{Name: "broken", Payload: ping{}, Schedule: nextFunc(func(t time.Time) time.Time {
-			if asked++; asked > 2 {
+			if asked.Add(1) > 2 {
 				return t
 			}
 			return t.Add(time.Minute)
@@ -287,7 +299,7 @@ func TestOddSchedules(t *testing.T) {
 		defer r.stop()
 		r.after(time.Hour)
 		assert.Equal(t, []float64{1.5}, got.minutes(start))
-		assert.Less(t, asked, 10_000)
+		assert.Less(t, asked.Load(), int32(10_000))
 	})
 }
 
@@ -320,12 +332,13 @@ func TestTicksWaitForBothClocks(t *testing.T) {
 				}).start()
 				defer r.stop()
 				r.after(30 * time.Minute)
-				require.Greater(t, len(got.late), 15)
-				for i, late := range got.late {
+				ticks, late := got.seen()
+				require.Greater(t, len(late), 15)
+				for i, late := range late {
 					assert.GreaterOrEqual(t, late, c.late)
 					assert.Less(t, late, c.late+150*time.Millisecond)
 					if i > 0 {
-						assert.Equal(t, time.Minute, got.ticks[i].Sub(got.ticks[i-1]))
+						assert.Equal(t, time.Minute, ticks[i].Sub(ticks[i-1]))
 					}
 				}
 			})
@@ -415,15 +428,14 @@ func noPayload(time.Time) (worker.Payload, error) { return nil, errors.New("no p
 func TestTicksStayOnOneQueue(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		book := &logbook{}
-		calls := 0
+		var calls atomic.Int32
 		r := newRig(t, nil, periodic(worker.Periodic{Name: "p", Schedule: worker.Every(time.Minute),
 			PayloadAt: func(time.Time) (worker.Payload, error) {
-				calls++
-				return wandering(fmt.Sprint("q", calls)), nil
+				return wandering(fmt.Sprint("q", calls.Add(1))), nil
 			}}), func(c *worker.Config) { c.Logger = slog.New(book) }).start()
 		defer r.stop()
 		r.after(90 * time.Second)
-		assert.Equal(t, 2, calls)
+		assert.EqualValues(t, 2, calls.Load())
 		assert.Equal(t, 1, book.count("no job can be made of a tick: it is given up"))
 	})
 }

@@ -22,6 +22,7 @@ const (
 	keyPaused      = "paused"      // HASH "since" → ms, while nothing is to be claimed
 	keyWake        = "wake"        // LIST of at most one token
 	keyToken       = "token"       // STRING, the fencing counter
+	keyTicks       = "ticks"       // HASH name of a schedule → its last tick in ms
 	keyOvertaking  = "overtaking"  // STRING, number of a checkpoint that an earlier one must not follow; of one claim, an hour
 	keyInflight    = "inflight"    // HASH id → fencing token, of one worker
 	keyInfo        = "info"        // HASH worker → what it tells of its process, as JSON

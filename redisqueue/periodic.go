@@ -12,9 +12,6 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
-// keyTicks is a HASH of a schedule's name → its last tick in ms.
-const keyTicks = "ticks"
-
 var (
 	tickScript     = load("tick")
 	lastTickScript = load("last_tick")

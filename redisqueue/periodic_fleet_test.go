@@ -64,7 +64,7 @@ type replica struct {
 }
 
 // faulty is one call: it may be the replica's last.
-func faulty[V any](r *replica, ctx context.Context, do func(ctx context.Context) (V, error)) (V, error) {
+func faulty[V any](ctx context.Context, r *replica, do func(ctx context.Context) (V, error)) (V, error) {
 	var none V
 	select {
 	case <-r.dead:
@@ -101,7 +101,7 @@ func faulty[V any](r *replica, ctx context.Context, do func(ctx context.Context)
 type lastTick struct{ last, now time.Time }
 
 func (r *replica) LastTick(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error) {
-	got, err := faulty(r, ctx, func(ctx context.Context) (l lastTick, err error) {
+	got, err := faulty(ctx, r, func(ctx context.Context) (l lastTick, err error) {
 		l.last, l.now, err = r.fleet.queue.LastTick(ctx, queue, name, begin)
 		return l, err
 	})
@@ -109,20 +109,24 @@ func (r *replica) LastTick(ctx context.Context, queue, name string, begin time.T
 }
 
 func (r *replica) EnqueueTick(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error) {
-	return faulty(r, ctx, func(ctx context.Context) (bool, error) {
+	body, err := worker.EncodeJob(job)
+	require.NoError(r.fleet.t, err)
+	job, err = worker.DecodeJob(body) // a call that comes late has nothing of the caller's
+	require.NoError(r.fleet.t, err)
+	return faulty(ctx, r, func(ctx context.Context) (bool, error) {
 		return r.fleet.queue.EnqueueTick(ctx, name, tick, job)
 	})
 }
 
 func (r *replica) Know(ctx context.Context, queue string, ids ...string) ([]worker.Place, error) {
-	return faulty(r, ctx, func(ctx context.Context) ([]worker.Place, error) {
+	return faulty(ctx, r, func(ctx context.Context) ([]worker.Place, error) {
 		return r.fleet.queue.Know(ctx, queue, ids...)
 	})
 }
 
 // Save implements worker.StatusStore.
 func (r *replica) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
-	return faulty(r, ctx, func(ctx context.Context) ([]worker.Saved, error) {
+	return faulty(ctx, r, func(ctx context.Context) ([]worker.Saved, error) {
 		return r.fleet.store.Save(ctx, statuses...)
 	})
 }
