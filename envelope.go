@@ -34,6 +34,10 @@ type header struct {
 	RunAt       int64             `json:"r,omitempty"`
 	ExpiresAt   int64             `json:"x,omitempty"`
 	EnqueuedAt  int64             `json:"e,omitempty"`
+	UniqueKey   string            `json:"u,omitempty"`
+	UniqueUntil int64             `json:"s,omitempty"`
+	UniqueFor   int64             `json:"f,omitempty"`
+	Replace     int64             `json:"p,omitempty"` // 1: it does
 	Headers     map[string]string `json:"h,omitempty"`
 }
 
@@ -70,12 +74,25 @@ func (j *Job) encode() []byte {
 	b = appendInt(b, "r", toMillis(j.RunAt))
 	b = appendInt(b, "x", toMillis(j.ExpiresAt))
 	b = appendInt(b, "e", toMillis(j.EnqueuedAt))
+	if j.Unique != nil {
+		b = j.Unique.encode(b)
+	}
 	if len(j.Headers) > 0 {
 		h, _ := json.Marshal(j.Headers) // strings always marshal
 		b = append(append(b, `,"h":`...), h...)
 	}
 	b = append(b, '}', '\n')
 	return append(b, j.Payload...)
+}
+
+func (u *Unique) encode(b []byte) []byte {
+	b = appendString(b, "u", u.Key)
+	b = appendInt(b, "s", int64(u.Until))
+	b = appendInt(b, "f", int64(u.For))
+	if u.Replace {
+		b = appendInt(b, "p", 1)
+	}
+	return b
 }
 
 func appendString(b []byte, name, value string) []byte {
@@ -131,6 +148,9 @@ func DecodeJob(body []byte) (*Job, error) {
 		RunAt:     fromMillis(h.RunAt),
 		ExpiresAt: fromMillis(h.ExpiresAt), EnqueuedAt: fromMillis(h.EnqueuedAt),
 	}
+	if h.UniqueKey != "" {
+		job.Unique = h.unique()
+	}
 	if job.Queue == "" {
 		job.Queue = DefaultQueue
 	}
@@ -141,6 +161,12 @@ func DecodeJob(body []byte) (*Job, error) {
 		return nil, &DecodeError{ID: h.ID, Body: body, Err: err}
 	}
 	return job, nil
+}
+
+func (h *header) unique() *Unique {
+	return &Unique{Key: h.UniqueKey, UniquePolicy: UniquePolicy{
+		Until: UniqueUntil(h.UniqueUntil), For: time.Duration(h.UniqueFor), Replace: h.Replace == 1,
+	}}
 }
 
 // decodeHeader reads any header. It is a function of its own as its header is on the heap.
@@ -226,6 +252,8 @@ func (h *header) setString(name byte, value string) bool {
 		h.Topic = value
 	case 'k':
 		h.Key = value
+	case 'u':
+		h.UniqueKey = value
 	default:
 		return false
 	}
@@ -252,6 +280,12 @@ func (h *header) setInt(name byte, value int64) bool {
 		h.ExpiresAt = value
 	case 'e':
 		h.EnqueuedAt = value
+	case 's':
+		h.UniqueUntil = value
+	case 'f':
+		h.UniqueFor = value
+	case 'p':
+		h.Replace = value
 	default:
 		return false
 	}

@@ -15,6 +15,7 @@ import (
 func fullJob() *Job {
 	return &Job{
 		ID: `päd"1\`, Type: "stage:run", Queue: "images", Topic: "user/7 <&>", Key: "tenant",
+		Unique:  &Unique{Key: `résumé"`, UniquePolicy: UniquePolicy{Until: ForPeriod, For: time.Hour + 1, Replace: true}},
 		Payload: json.RawMessage("{\"a\": [ ], \"big\": 12345678901234567890,\n \"html\":\"<&>\"}"),
 		Headers: map[string]string{"traceparent": "00-\u2028", `q"`: "}{"},
 		Retry:   RetryPolicy{MaxAttempts: 7, Base: time.Microsecond, Max: time.Hour, Window: 24 * time.Hour},
@@ -47,7 +48,9 @@ func TestEnvelopeIsSmall(t *testing.T) {
 
 func TestFastHeaderScannerAgreesWithEncodingJSON(t *testing.T) {
 	for name, job := range map[string]*Job{"full": fullJob(), "plain": {ID: "1", Type: "t", Queue: "q", Topic: "o",
-		Retry: RetryPolicy{MaxAttempts: 3}, EnqueuedAt: fromMillis(5), Headers: map[string]string{"a": "}"}}} {
+		Retry: RetryPolicy{MaxAttempts: 3}, EnqueuedAt: fromMillis(5),
+		Unique:  &Unique{Key: "k", UniquePolicy: UniquePolicy{Until: UntilStarted, For: time.Hour, Replace: true}},
+		Headers: map[string]string{"a": "}"}}} {
 		line, _, _ := bytes.Cut(job.encode(), []byte("\n"))
 		var fast, slow header
 		require.NoError(t, json.Unmarshal(line, &slow), name)
@@ -121,6 +124,13 @@ func TestLimitsNameFieldAndLimit(t *testing.T) {
 		"negative base":    {func(j *Job) { j.Retry.Base = -1 }, "retry Base is -1ns"},
 		"negative max":     {func(j *Job) { j.Retry.Max = -1 }, "retry Max is -1ns"},
 		"negative window":  {func(j *Job) { j.Retry.Window = -1 }, "retry Window is -1ns"},
+		"unique no key":    {func(j *Job) { j.Unique.Key = "" }, "unique key is empty"},
+		"unique too long":  {func(j *Job) { j.Unique.Key = long(256) }, "unique key has 256 bytes: the limit is 255"},
+		"unique control":   {func(j *Job) { j.Unique.Key = "a\nb" }, "control character"},
+		"unique until":     {func(j *Job) { j.Unique.Until = 3 }, "until(3) is unknown"},
+		"unique negative":  {func(j *Job) { j.Unique.For = -1 }, "unique For is -1ns"},
+		"unique too short": {func(j *Job) { j.Unique.For = 1 }, "the least is 1ms"},
+		"unique for ever":  {func(j *Job) { j.Unique.For = MaxUniqueFor + 1 }, "the limit is 8784h0m0s"},
 		"run at year 1":    {func(j *Job) { j.RunAt = time.Unix(-1e10, 0) }, "RunAt"},
 	}
 	for name, tt := range tests {
@@ -138,6 +148,8 @@ func FuzzDecodeJob(f *testing.F) {
 	f.Add(full)
 	f.Add([]byte(`{"v":1,"i":"1","t":"t","q":"q","a":3,"e":5}` + "\n[1, 2]"))
 	f.Add([]byte(`{"v":1,"i":"1","t":"t","h":{"a":"}"}}` + "\n"))
+	f.Add([]byte(`{"v":1,"i":"1","t":"t","u":"k","s":2,"f":3600000000000,"p":1}` + "\n{}"))
+	f.Add([]byte(`{"v":1,"i":"1","t":"t","s":1,"U":"k"}` + "\n{}"))
 	f.Add([]byte(`{"v":01,"i":"\u0031","t":"t"}` + "\nx"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if line, _, ok := bytes.Cut(body, []byte("\n")); ok {

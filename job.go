@@ -46,6 +46,8 @@ type Job struct {
 	Topic string
 	// Key is reserved for limits and fairness by key.
 	Key string
+	// Unique keeps other jobs of its key from being enqueued meanwhile. Nil: none. Read only once it is set.
+	Unique *Unique
 	// Payload is the job's data as JSON, byte-identical from Enqueue to handler.
 	Payload json.RawMessage
 	// Headers carry trace context and what the host adds.
@@ -248,7 +250,7 @@ func (j *Job) setNewID() {
 // payload's bytes are shared, as nobody changes them.
 func (j *Job) snapshot() *Job {
 	return &Job{
-		ID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, Key: j.Key, Payload: j.Payload,
+		ID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, Key: j.Key, Unique: j.Unique, Payload: j.Payload,
 		Headers: maps.Clone(j.Headers), Retry: j.Retry, Timeout: j.Timeout, Delay: j.Delay,
 		RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, EnqueuedAt: j.EnqueuedAt,
 	}

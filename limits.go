@@ -71,6 +71,9 @@ func (j *Job) checkHeader() error {
 			return err
 		}
 	}
+	if err := j.Unique.check(); err != nil {
+		return err
+	}
 	if j.Timeout < 0 {
 		return negative("Timeout", j.Timeout)
 	}

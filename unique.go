@@ -1,0 +1,117 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// MaxUniqueKeyLength is the limit of a unique key, in bytes.
+	MaxUniqueKeyLength = 255
+	// DefaultUniqueFor is for how long a key is taken at most where UniquePolicy.For is zero.
+	DefaultUniqueFor = 24 * time.Hour
+	// MaxUniqueFor is the limit of UniquePolicy.For.
+	MaxUniqueFor = 366 * 24 * time.Hour
+)
+
+// Unique makes a job the only one of its key on its queue: while it has the key, jobs of other ids that come with it are
+// not enqueued, and their producers get a *DuplicateError. Jobs on other queues, and jobs without Unique, don't count.
+type Unique struct {
+	// Key is what there may be one job of: 1 to 255 bytes without control characters. Types of jobs share the keys of a
+	// queue, so a key may well begin with its type.
+	Key string
+	UniquePolicy
+}
+
+// UniquePolicy says for how long a job has its key, and what becomes of those that come meanwhile. The zero value is the
+// usual one: until the job is final.
+type UniquePolicy struct {
+	// Until says when the key is free again.
+	Until UniqueUntil
+	// For is when the key is free at the latest, whatever became of the job: so long after the job is due, or with
+	// ForPeriod after it was enqueued. It should be longer than the job may wait, with its retries: a key that has run out
+	// lets the next job in beside the first. Zero means DefaultUniqueFor; the limit is MaxUniqueFor.
+	For time.Duration
+	// Replace makes this job take the place of the one that has the key, if that is of the same type and still waits:
+	// payload, time and all else become this job's, but the waiting one keeps its id, its topic, what it counts of
+	// attempts, and its place in line unless the new time is a later one. It is how bursts are debounced. One that runs is
+	// not replaced: the error is a *DuplicateError.
+	Replace bool
+}
+
+// UniqueUntil says when a unique key is free again.
+type UniqueUntil int
+
+const (
+	// UntilFinal keeps the key until the job has ended, in whichever way: one waits or runs at a time.
+	UntilFinal UniqueUntil = iota
+	// UntilStarted keeps the key until the handler is about to be called for the first time: one waits, and what comes
+	// while it runs is enqueued behind it.
+	UntilStarted
+	// ForPeriod keeps the key for the period For after the enqueue, whether the job has ended or not: one in a period.
+	ForPeriod
+)
+
+// String returns the name as logs show it.
+func (u UniqueUntil) String() string {
+	switch u {
+	case UntilFinal:
+		return "until final"
+	case UntilStarted:
+		return "until started"
+	case ForPeriod:
+		return "for period"
+	}
+	return fmt.Sprintf("until(%d)", int(u))
+}
+
+// UniqueBy makes the job the only one of its key on its queue. The queue must be a Uniquer.
+func UniqueBy(key string, policy UniquePolicy) JobOption {
+	return func(j *Job) { j.Unique = &Unique{Key: key, UniquePolicy: policy} }
+}
+
+// Expiry returns for how long from now the job's key is taken, if nothing frees it before: for queues.
+func (u *Unique) Expiry(wait time.Duration) time.Duration {
+	d := u.For
+	if d == 0 {
+		d = DefaultUniqueFor
+	}
+	if u.Until == ForPeriod || wait <= 0 {
+		return d
+	}
+	return d + min(wait, 100*MaxUniqueFor)
+}
+
+// check is a part of checkHeader.
+func (u *Unique) check() error {
+	if u == nil {
+		return nil
+	}
+	if err := checkName("unique key", u.Key, MaxUniqueKeyLength); err != nil {
+		return err
+	}
+	switch {
+	case u.Until < UntilFinal || u.Until > ForPeriod:
+		return fmt.Errorf("unique %v is unknown", u.Until)
+	case u.For < 0:
+		return negative("unique For", u.For)
+	case u.For > 0 && u.For < time.Millisecond:
+		return fmt.Errorf("unique For is %v: the least is 1ms", u.For)
+	case u.For > MaxUniqueFor:
+		return fmt.Errorf("unique For is %v: the limit is %v", u.For, MaxUniqueFor)
+	}
+	return nil
+}
+
+// DuplicateError says that a job was not enqueued as another one has its unique key. Ask with errors.As.
+type DuplicateError struct {
+	Key    string // the unique key
+	Holder string // the id of the job that has it
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("unique key %q is taken by job %q", e.Key, e.Holder)
+}
+
+func isDuplicate(err error) bool { return errors.As(err, new(*DuplicateError)) }
