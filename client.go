@@ -40,6 +40,7 @@ type Client struct {
 	canceler   Canceler  // nil if the queue isn't one
 	requeuer   Requeuer  // nil if the queue isn't one
 	pauser     Pauser    // nil if the queue isn't one
+	uniquer    Uniquer   // nil if the queue isn't one
 	inspector  Inspector // nil if the queue isn't one
 	editor     Editor    // nil if the queue isn't one
 	store      StatusStore
@@ -81,6 +82,7 @@ func newClient(b Backend) (*Client, []error) {
 	c.canceler, _ = b.Queue.(Canceler)
 	c.requeuer, _ = b.Queue.(Requeuer)
 	c.pauser, _ = b.Queue.(Pauser)
+	c.uniquer, _ = b.Queue.(Uniquer)
 	c.inspector, _ = b.Queue.(Inspector)
 	c.editor, _ = b.Queue.(Editor)
 	c.getter, _ = b.StatusStore.(Getter)
@@ -110,6 +112,9 @@ func (b *Backend) problems() (problems []error) {
 // id: with WithID, an id that waits or runs already is no error, and one that has ended is a *FinishedError. Any other
 // error says whether the job was refused or its fate is unknown; in both cases passing the returned job to EnqueueMany,
 // or calling again with its id, is safe. The job is nil only when none could be made.
+//
+// Another job that has the unique key is a *DuplicateError. Where the job takes the place of one that waits, as
+// UniquePolicy.Replace asks for, the returned job has that one's id and topic.
 func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Job, error) {
 	job, err := newJob(p, opts)
 	if err != nil {
@@ -126,7 +131,8 @@ func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Jo
 
 // EnqueueMany enqueues jobs that NewJob made, or made by hand: what NewJob would set is filled in. All are checked
 // before anything is written; jobs that then fail are listed in an *EnqueueError, the others are enqueued. Any other
-// error says that the outcome is unknown; calling again with the same jobs is safe.
+// error says that the outcome is unknown; calling again with the same jobs is safe. A job that takes the place of another
+// one, see UniquePolicy.Replace, is given that one's ID and Topic.
 func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
 	return c.send(ctx, "enqueue", jobs, c.enqueue)
 }
@@ -183,13 +189,24 @@ func (c *Client) check(jobs []*Job) error {
 		if err := job.check(c.maxPayload); err != nil {
 			return fmt.Errorf("enqueue: job %q: %w", job.ID, err)
 		}
+		if job.Unique != nil && c.uniquer == nil {
+			return fmt.Errorf("enqueue: job %q: the queue cannot keep jobs unique: %w", job.ID, errors.ErrUnsupported)
+		}
 		job.validJSON = job.Payload
 	}
 	return nil
 }
 
-// enqueue saves, announces and pushes.
+// enqueue makes jobs available.
 func (c *Client) enqueue(ctx context.Context, jobs []*Job) error {
+	if slices.ContainsFunc(jobs, func(job *Job) bool { return job.Unique != nil }) {
+		return c.enqueueUnique(ctx, jobs)
+	}
+	return c.accept(ctx, jobs)
+}
+
+// accept saves, announces and pushes.
+func (c *Client) accept(ctx context.Context, jobs []*Job) error {
 	push, repeated, failed, err := c.saveWaiting(ctx, jobs)
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func (c *Client) saveFinal(ctx context.Context, st Status) (State, error) {
 
 // Requeue opens a new round for a job that failed or was canceled: it waits again, at once, with attempts and crashes
 // 0 and its checkpoint kept. ErrJobActive means that it waits or runs, ErrJobNotFound that nothing is known of it, and
-// a *FinishedError that it succeeded. After any other error but ErrRefused the round may be open, or be opened later. A
+// a *FinishedError that it succeeded. A *DuplicateError means that another job has its unique key by now. After any other error but ErrRefused the round may be open, or be opened later. A
 // Requeue that was cut short can be repeated; of several at the same moment, those that come too late get ErrJobActive.
 func (c *Client) Requeue(ctx context.Context, id string, opts ...JobOption) error {
 	if c.requeuer == nil {
@@ -135,10 +135,16 @@ func (c *Client) requeue(ctx context.Context, asked *Job, row *Status) error {
 	if err := round.check(c.maxPayload); err != nil {
 		return err
 	}
+	if err := c.keptOut(ctx, round); err != nil {
+		return err
+	}
 	if err := c.saveRound(ctx, round, token); err != nil {
 		return err
 	}
 	err = c.requeuer.Reopen(ctx, round)
+	if isDuplicate(err) {
+		return or(c.closeRound(ctx, round, token, err), err)
+	}
 	if c.store != nil && errors.Is(err, ErrRefused) { // that would say that the job stays as it is
 		err = fmt.Errorf("the new round is recorded and not opened yet (%s): repeat it, or a sweep will", err.Error())
 	}

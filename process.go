@@ -172,6 +172,9 @@ func (p *Pool) begin(a *attempt) bool {
 	} else if p.tells() {
 		p.notes.announce(a.status(StateRunning, phaseRunning))
 	}
+	if !a.unlock() {
+		return false
+	}
 	a.open(p.timeout(a))
 	p.tel.waited(a.spanCtx, a)
 	p.logStart(a)

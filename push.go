@@ -12,6 +12,10 @@ import (
 // before it, nothing is lost: calling it again is safe, and a sweep enqueues the jobs that the queue doesn't know. Each
 // call announces again, which a Notifier that knows versions, as redisnotify does, leaves out once the job has gone on.
 //
+// Jobs whose unique key another one has are listed with a *DuplicateError, and their rows end as canceled unless they have
+// run before. One with UniquePolicy.Replace takes the place of a waiting one that was enqueued before it, and is listed
+// all the same: nothing runs under its id.
+//
 // Jobs whose id the queue knows as ended are listed in an *EnqueueError with a *FinishedError, and their rows end, too, if
 // they still wait for their first run or the store is a Getter; but not where a Requeue has opened a round.
 func (c *Client) Push(ctx context.Context, jobs ...*Job) error {
@@ -28,7 +32,7 @@ func (c *Client) pushAndTell(ctx context.Context, jobs []*Job) error {
 		err = nil
 	}
 	for _, job := range jobs {
-		if !errors.As(failed[job.ID], new(*FinishedError)) {
+		if !errors.As(failed[job.ID], new(*FinishedError)) && !isDuplicate(failed[job.ID]) {
 			c.notes.announce(waitingStatus(job, 0))
 		}
 	}
@@ -83,7 +87,8 @@ func (c *Client) tokenOf(ctx context.Context, id string) (token int64, ours bool
 	return row.Token(), !row.opens() || row.Token() == 0
 }
 
-// push enqueues jobs that have a row. A refusal says nothing about how they end: they go on waiting for the next try. The
+// push enqueues jobs that have a row. A refusal says nothing about how they end: they go on waiting for the next try. A
+// duplicate that has not run before ends, as somebody's job does what it would have done. The
 // end of those that the queue knows as dead is recorded if they have an entry in tokens: the token of a row that was read
 // before, which no later writer is overruled by.
 func (c *Client) push(ctx context.Context, jobs []*Job, tokens map[string]int64) error {
@@ -95,8 +100,12 @@ func (c *Client) push(ctx context.Context, jobs []*Job, tokens map[string]int64)
 		}
 		return nil
 	}
+	c.replaceLater(ctx, jobs, refused.Failed)
 	finished := make(map[string]error)
 	for id, why := range refused.Failed {
+		if isDuplicate(why) {
+			finished[id] = why
+		}
 		if _, ours := tokens[id]; ours && errors.As(why, new(*FinishedError)) {
 			finished[id] = why
 		}

@@ -14,7 +14,7 @@ import (
 func (c *Client) recordRefused(ctx context.Context, push []*Job, repeated []string, failed map[string]error) {
 	ended, waits := maps.Clone(failed), make(map[string]error)
 	for _, id := range repeated {
-		if !errors.As(failed[id], new(*FinishedError)) {
+		if !errors.As(failed[id], new(*FinishedError)) && !isDuplicate(failed[id]) {
 			delete(ended, id)
 			waits[id] = errors.New("an earlier call may have been accepted")
 		}
@@ -28,7 +28,8 @@ func (c *Client) recordRefused(ctx context.Context, push []*Job, repeated []stri
 	}
 }
 
-// saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; and those that
+// saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; duplicates, by which
+// nobody needs to be alarmed, as canceled; and those that
 // turned out to be over as what they are, under the tokens that are given, or 0. A job whose fate isn't known goes on
 // waiting, for its row and its users. It returns the ids of which that could not be recorded, and why.
 func (c *Client) saveRefused(
@@ -44,6 +45,8 @@ func (c *Client) saveRefused(
 		switch {
 		case errors.As(why, &finished):
 			st.State, st.Error = or(finished.State, StateFailed), cleanText(why.Error())
+		case isDuplicate(why): // nothing went wrong
+			st.State, st.Error = StateCanceled, cleanText("not enqueued: "+why.Error())
 		case errors.Is(why, ErrRefused):
 			st.State, st.Error = StateFailed, cleanText("not enqueued: "+why.Error())
 		default:

@@ -30,6 +30,7 @@ type feed struct {
 	settles  flag         // settling fails
 	renewals flag         // renewing the lease fails
 	lost     flag         // the lease was lost, and no new session is open yet
+	unlocks  flag         // freeing unique keys fails
 }
 
 // session is a feed's consumer while it holds its lease, and the attempts that belong to it.
@@ -38,9 +39,11 @@ type session struct {
 	consumer     Consumer
 	checkpointer Checkpointer // nil if the consumer isn't one
 	waker        Waker        // nil if the consumer isn't one
+	unlocker     Unlocker     // nil if the consumer isn't one
 	lease        time.Duration
 	opened       time.Time
 	settles      *lane[*attempt]
+	unlocks      *lane[*attempt] // of unique keys, before handlers are called
 
 	ctx        context.Context // of the handlers; its cause says why they are stopped
 	cancel     context.CancelCauseFunc
@@ -61,10 +64,12 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 	s := &session{feed: f, consumer: consumer, lease: defaultLease, opened: time.Now(), held: make(map[int64]*attempt)}
 	s.checkpointer, _ = consumer.(Checkpointer)
 	s.waker, _ = consumer.(Waker)
+	s.unlocker, _ = consumer.(Unlocker)
 	if l, ok := consumer.(Leaser); ok {
 		s.lease = l.Lease()
 	}
 	s.settles = newLane(s.settle, 1, 0)
+	s.unlocks = newLane(s.unlock, 1, 0)
 	s.ctx, s.cancel = context.WithCancelCause(f.pool.jobsCtx)
 	s.claims, s.stopClaims = context.WithCancel(f.pool.claimCtx)
 	if !f.pool.addSession(s) {

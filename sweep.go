@@ -224,16 +224,7 @@ func (p *pass) sweepQueue(ctx context.Context, ids []string, places []Place) err
 			}
 		case row == nil:
 		case place == PlaceDead && p.cutShort(row):
-			err := p.client.requeuer.Reopen(ctx, row.Job)
-			if errors.Is(err, ErrJobActive) {
-				continue // by another's Requeue, of this round or an earlier one: that is seen when it has ended
-			}
-			if err != nil {
-				p.note(fmt.Errorf("job %q: %w", row.JobID, err))
-				continue
-			}
-			p.client.reopened.add(row)
-			p.found++
+			p.reopen(ctx, row)
 		default:
 			lost = append(lost, row)
 			if place == PlaceDead {
@@ -242,6 +233,24 @@ func (p *pass) sweepQueue(ctx context.Context, ids []string, places []Place) err
 		}
 	}
 	return p.push(ctx, lost, dead)
+}
+
+// reopen finishes a Requeue that was cut short, or ends its round if another job has the unique key by now.
+func (p *pass) reopen(ctx context.Context, row *Status) {
+	err := p.client.requeuer.Reopen(ctx, row.Job)
+	switch {
+	case err == nil:
+		p.client.reopened.add(row)
+		p.found++
+		return
+	case errors.Is(err, ErrJobActive): // by another's Requeue, of this round or an earlier one: that is seen when it has ended
+		return
+	case isDuplicate(err):
+		err = p.client.closeRound(ctx, row.Job, row.Token(), err)
+	}
+	if err != nil {
+		p.note(fmt.Errorf("job %q: %w", row.JobID, err))
+	}
 }
 
 // missing returns the row, with its job as it is to run, of a job that is still unfinished; nil when it isn't.
@@ -290,7 +299,9 @@ func (p *pass) push(ctx context.Context, lost []*Status, dead map[string]int64) 
 	p.found += len(jobs)
 	if refused != nil {
 		p.found -= len(refused.Failed)
-		maps.DeleteFunc(refused.Failed, func(_ string, why error) bool { return errors.As(why, new(*FinishedError)) })
+		maps.DeleteFunc(refused.Failed, func(_ string, why error) bool {
+			return errors.As(why, new(*FinishedError)) || isDuplicate(why)
+		})
 		if len(refused.Failed) > 0 {
 			p.note(refused)
 		}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -115,3 +116,39 @@ func (e *DuplicateError) Error() string {
 }
 
 func isDuplicate(err error) bool { return errors.As(err, new(*DuplicateError)) }
+
+// Uniquer is a Queue that keeps jobs unique, as their Unique says. It adds to what all queues do:
+//
+//   - Enqueue takes the key of a job that is new, in one step with making it available. One whose key another id has is
+//     listed in the *EnqueueError, with a *DuplicateError. An id that waits or is held is left as it is, whoever has the key.
+//   - Settle frees the key of a job that ends, by ActionComplete, ActionBury or ActionCancel, in one step with that, and
+//     RemoveCanceled that of a job which it puts among the dead; but not one that is taken ForPeriod.
+//   - Reopen takes the key again, or changes nothing and answers a *DuplicateError.
+//   - A key is freed only for the job that has it, and is free by itself after Unique.Expiry.
+type Uniquer interface {
+	// Holders tells which jobs keep the given ones out, in their order. All have a Unique. It is a look: Enqueue decides.
+	Holders(ctx context.Context, jobs ...*Job) ([]Holder, error)
+	// Replace makes a waiting job another one, in one step: of the same id, queue and unique key. before is the job as
+	// Holders told of it. After's Delay or RunAt say when it is due; one that is due already keeps its place in line, unless
+	// after is due later. Its checkpoint is dropped, its attempts and crashes stay, its key expires as after says. It
+	// returns PlaceWaiting when that is done. When it is not, all is as it was: PlaceHeld says that the job is claimed,
+	// PlaceDead that it has ended or a cancel is under way, PlaceUnknown that it is no longer what it was, or no longer has
+	// the key: look again.
+	Replace(ctx context.Context, before, after *Job) (Place, error)
+}
+
+// Holder is the job that has a unique key.
+type Holder struct {
+	// ID is its id; empty when the key is free, the job that was asked about has it, or that one waits or is held anyway.
+	ID string
+	// Job is the job, for those that ask with Replace set; nil when the queue doesn't have it any more or it doesn't decode.
+	Job *Job
+}
+
+// Unlocker is a Consumer that can free unique keys before their jobs end: the pool calls it for jobs that have theirs
+// UntilStarted.
+type Unlocker interface {
+	// Unlock frees the keys of jobs that this worker holds, each if the job still has it; of one that it no longer holds
+	// under its token nothing happens. It wraps ErrLeaseLost when the session is over. Repeating it is safe.
+	Unlock(ctx context.Context, jobs ...*Job) error
+}
