@@ -72,6 +72,7 @@ var (
 	_ worker.CancelWatcher = (*consumer)(nil)
 	_ worker.Leaser        = (*consumer)(nil)
 	_ worker.Waker         = (*consumer)(nil)
+	_ worker.Unlocker      = (*consumer)(nil)
 )
 
 func newConsumer(q *Queue, queue string, opts worker.ConsumeOptions) *consumer {

@@ -70,7 +70,11 @@ func (e *enqueuing) add(ctx context.Context, job *worker.Job, rest int) {
 		p = newParcel(min(rest, maxElements))
 		part.parcel = p
 	}
-	p.args = append(p.args, job.ID, rueidis.BinaryString(body), dueArg(job))
+	due := dueArg(job)
+	if job.Unique != nil {
+		due += p.addUnique(keysOf(e.queue.config.Namespace, job.Queue), job)
+	}
+	p.args = append(p.args, job.ID, rueidis.BinaryString(body), due)
 	p.bytes += len(body)
 }
 
@@ -138,9 +142,8 @@ func (e *enqueuing) send(ctx context.Context, part *enqueuePart) {
 		e.queue.enlist(ctx, queue)
 	}
 	for _, k := range done.known {
-		id := p.args[argsPerJob*k.place]
-		if err := k.error(queue, id); err != nil {
-			e.set(id, err)
+		if err := k.error(queue, p); err != nil {
+			e.set(p.args[argsPerJob*k.place], err)
 		}
 	}
 	if unsure {

@@ -1,10 +1,17 @@
 package redisqueue
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/real-staging-ai/go-worker"
+)
 
 // keys are the names of one queue's keys in Redis. They share one hash tag, so that the scripts that touch several of
 // them run on a cluster.
-type keys struct{ prefix string }
+type keys struct {
+	prefix string
+	own    string // the unique key of the job that a call is about, empty when it has none
+}
 
 // The keys of a queue, as the headers of the scripts name them. The inflight hashes are one for each worker, the
 // overtaking strings one for each claim that needs it.
@@ -27,6 +34,8 @@ const (
 	keyInflight    = "inflight"    // HASH id → fencing token, of one worker
 	keyInfo        = "info"        // HASH worker → what it tells of its process, as JSON
 	keyRates       = "rates"       // HASH minute and letter → settlements; an hour
+	keyUnique      = "unique"      // STRING id of the job that has a unique key; one for each key
+	keyUniques     = "unique..."   // those of several keys; last in a header
 	keyOthers      = "inflight..." // the inflight hashes of all workers that a call names; last in a header
 )
 
@@ -36,8 +45,24 @@ func keysOf(namespace, queue string) keys {
 	return keys{prefix: fmt.Sprintf("{%s:%s}:", namespace, queue)}
 }
 
-// name returns the key of a name above other than the inflight ones.
-func (k keys) name(key string) string { return k.prefix + key }
+// name returns the key of a name above other than the inflight ones and those of several unique keys.
+func (k keys) name(key string) string {
+	if key == keyUnique && k.own != "" {
+		return k.unique(k.own)
+	}
+	return k.prefix + key
+}
+
+// unique returns where it stands which job has a unique key.
+func (k keys) unique(key string) string { return k.prefix + keyUnique + ":" + key }
+
+// of returns the keys for a call about a job of that unique key: without one, a key that is nobody's stands in its place.
+func (k keys) of(u *worker.Unique) keys {
+	if u != nil {
+		k.own = u.Key
+	}
+	return k
+}
 
 // inflight returns the key of what a worker holds.
 func (k keys) inflight(worker string) string { return k.prefix + keyInflight + ":" + worker }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ type outbox struct {
 // parcel is what one caller sends in one call: at most maxElements jobs, and maxCallBytes unless one job has more.
 type parcel struct {
 	args  []string // argsPerJob for each job
+	keys  []string // the unique keys of those jobs that have one, in their order
 	bytes int      // of encoded jobs
 
 	since   time.Time     // when it began to wait
@@ -63,6 +65,24 @@ func newParcel(jobs int) *parcel {
 		p.args = make([]string, 0, argsPerJob*jobs)
 	}
 	return p
+}
+
+// addUnique takes in the unique key of the job that is added next, and returns what its due argument has behind it.
+func (p *parcel) addUnique(k keys, job *worker.Job) string {
+	p.keys = append(p.keys, k.unique(job.Unique.Key))
+	return " " + expiryArg(job)
+}
+
+// uniqueKey returns the unique key of the job in a place.
+func (p *parcel) uniqueKey(place int) string {
+	n := -1
+	for i := range place + 1 {
+		if strings.Contains(p.args[argsPerJob*i+2], " ") {
+			n++
+		}
+	}
+	_, key, _ := strings.Cut(p.keys[n], "}:"+keyUnique+":")
+	return key
 }
 
 func (p *parcel) jobs() int { return len(p.args) / argsPerJob }
@@ -244,7 +264,11 @@ func (o *outbox) call(ctx context.Context, batch []*parcel) {
 		}
 		args = slices.Concat(parts...)
 	}
-	reply, err := o.queue.accept(ctx, o.name, enqueueScript, o.keys, args)
+	keys := slices.Clip(o.keys) // what is appended goes elsewhere
+	for _, p := range batch {
+		keys = append(keys, p.keys...)
+	}
+	reply, err := o.queue.accept(ctx, o.name, enqueueScript, keys, args)
 	var known []knownJob
 	if err == nil || errors.As(err, new(*NotReplicatedError)) {
 		var bad error
@@ -290,7 +314,11 @@ func readKnown(reply rueidis.RedisMessage, jobs int) ([]knownJob, error) {
 }
 
 // error returns what the caller is told about the job, nil when it waits or runs.
-func (k knownJob) error(queue, id string) error {
+func (k knownJob) error(queue string, p *parcel) error {
+	id := p.args[argsPerJob*k.place]
+	if holder, ok := strings.CutPrefix(k.answer, "unique "); ok {
+		return &worker.DuplicateError{Key: p.uniqueKey(k.place), Holder: holder}
+	}
 	switch k.answer {
 	case "known":
 		return nil

@@ -46,13 +46,18 @@ func (q *Queue) MarkCanceled(ctx context.Context, queue, id string) (worker.Canc
 // RemoveCanceled moves a marked job that still waits among the dead. An unmarked one that waits belongs to another
 // round: it is left there, and reported as waiting all the same.
 func (q *Queue) RemoveCanceled(ctx context.Context, queue, id string) (worker.Place, error) {
-	reply, err := q.everywhere(ctx, cancelRemoveScript, queue, id, q.deadArgs()...)
+	const doing = "remove a canceled job from"
+	unique, err := q.uniqueOf(ctx, queue, id)
 	if err != nil {
-		return worker.PlaceUnknown, explain("remove a canceled job from", queue, err)
+		return worker.PlaceUnknown, explain(doing, queue, err)
+	}
+	reply, err := q.everywhereBy(ctx, q.plainly, cancelRemoveScript, queue, unique, id, q.deadArgs()...)
+	if err != nil {
+		return worker.PlaceUnknown, explain(doing, queue, err)
 	}
 	place, trimmed, err := placeAndNumber(cancelRemoveScript, reply)
 	q.logTrimmed(queue, trimmed)
-	return place, explain("remove a canceled job from", queue, err)
+	return place, explain(doing, queue, err)
 }
 
 // DrawToken draws the token of a new round of a dead or unknown job.
@@ -86,10 +91,15 @@ func bodyOf(s *script, reply []rueidis.RedisMessage, queue, id string) (*worker.
 	if err != nil {
 		return nil, err
 	}
+	return jobOf(body, queue, id), nil
+}
+
+// jobOf decodes a body, nil when it is not that of the job.
+func jobOf(body []byte, queue, id string) *worker.Job {
 	if job, err := worker.DecodeJob(body); err == nil && job.ID == id && job.Queue == queue {
-		return job, nil
+		return job
 	}
-	return nil, nil
+	return nil
 }
 
 // Reopen moves a dead job back to its queue with a new body, or pushes one that is unknown. One that is active stays.
@@ -99,13 +109,22 @@ func (q *Queue) Reopen(ctx context.Context, job *worker.Job) error {
 		return fmt.Errorf("reopen: %w", err)
 	}
 	const doing = "reopen a job on"
-	reply, err := q.everywhereBy(ctx, q.accept, requeueMoveScript, job.Queue, job.ID, rueidis.BinaryString(body), dueArg(job))
+	expiry := ""
+	if job.Unique != nil {
+		expiry = expiryArg(job)
+	}
+	reply, err := q.everywhereBy(ctx, q.accept, requeueMoveScript, job.Queue, job.Unique, job.ID,
+		rueidis.BinaryString(body), dueArg(job), expiry)
 	if err != nil {
 		return explain(doing, job.Queue, err)
 	}
 	name, err := reply[0].ToString()
 	if err != nil {
 		return explain(doing, job.Queue, err)
+	}
+	if name == "unique" && len(reply) > 1 && job.Unique != nil {
+		holder, _ := reply[1].ToString()
+		return &worker.DuplicateError{Key: job.Unique.Key, Holder: holder}
 	}
 	if place := placeNamed(name); place == worker.PlaceWaiting || place == worker.PlaceHeld {
 		return fmt.Errorf("%s %s: job %q: %w", doing, job.Queue, job.ID, worker.ErrJobActive)
@@ -144,16 +163,18 @@ func (q *Queue) Know(ctx context.Context, queue string, ids ...string) ([]worker
 func (q *Queue) everywhere(
 	ctx context.Context, s *script, queue, first string, args ...string,
 ) ([]rueidis.RedisMessage, error) {
-	call := func(ctx context.Context, _ string, s *script, keys, args []string) (rueidis.RedisMessage, error) {
-		return q.call(ctx, s, keys, args)
-	}
-	return q.everywhereBy(ctx, call, s, queue, first, args...)
+	return q.everywhereBy(ctx, q.plainly, s, queue, nil, first, args...)
 }
 
-// everywhereBy is everywhere for scripts that are run by a call of another kind. What replicas did not confirm has run
-// all the same: the reply comes with the error.
+// plainly is the ordinary caller.
+func (q *Queue) plainly(ctx context.Context, _ string, s *script, keys, args []string) (rueidis.RedisMessage, error) {
+	return q.call(ctx, s, keys, args)
+}
+
+// everywhereBy is everywhere for scripts that are run by a call of another kind, or are about a job with a unique key. What
+// replicas did not confirm has run all the same: the reply comes with the error.
 func (q *Queue) everywhereBy(
-	ctx context.Context, call caller, s *script, queue, first string, args ...string,
+	ctx context.Context, call caller, s *script, queue string, own *worker.Unique, first string, args ...string,
 ) ([]rueidis.RedisMessage, error) {
 	if err := worker.CheckQueueName(queue); err != nil {
 		return nil, err
@@ -166,7 +187,7 @@ func (q *Queue) everywhereBy(
 			}
 		}
 		all := append(append([]string{first}, args...), workers...)
-		reply, unsure := call(ctx, queue, s, s.keysFor(keysOf(q.config.Namespace, queue), "", workers...), all)
+		reply, unsure := call(ctx, queue, s, s.keysFor(keysOf(q.config.Namespace, queue).of(own), "", workers...), all)
 		if unsure != nil && !errors.As(unsure, new(*NotReplicatedError)) {
 			return nil, unsure
 		}

@@ -135,6 +135,7 @@ var (
 	_ worker.Requeuer = (*Queue)(nil)
 	_ worker.Knower   = (*Queue)(nil)
 	_ worker.Pauser   = (*Queue)(nil)
+	_ worker.Uniquer  = (*Queue)(nil)
 	_ worker.Pinger   = (*Queue)(nil)
 )
 

@@ -44,20 +44,26 @@ var (
 	editScript         = load("edit")
 	forgetScript       = load("forget")
 	tallyScript        = load("tally")
+	unlockScript       = load("unlock")
+	holdersScript      = load("holders")
+	replaceScript      = load("replace")
+	bodyScript         = load("body")
 )
 
-// script is one Lua script and what its header says. Among its keys, keyOthers comes last.
+// script is one Lua script and what its header says. Among its keys, keyOthers or keyUniques comes last.
 type script struct{ *luascript.Script }
 
 func load(name string) *script { return &script{luascript.Load(sources, name)} }
 
-// keysFor returns the keys of a call: worker is whose inflight hash is meant, others are the workers of keyOthers.
+// keysFor returns the keys of a call: worker is whose inflight hash is meant, others are the workers of keyOthers. Those of
+// keyUniques are the caller's to append.
 func (s *script) keysFor(k keys, worker string, others ...string) []string {
 	names := make([]string, 0, len(s.KeyNames)+len(others))
 	for _, name := range s.KeyNames {
 		switch name {
 		case keyInflight:
 			names = append(names, k.inflight(worker))
+		case keyUniques:
 		case keyOthers:
 			for _, other := range others {
 				names = append(names, k.inflight(other))

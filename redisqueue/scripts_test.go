@@ -20,6 +20,7 @@ func allScripts() map[string]*script {
 		trimScript, wakeScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
 		knowScript, touchScript, pauseScript, resumeScript, statsScript, canceledScript,
 		listWaitingScript, listSortedScript, findScript, editScript, forgetScript, tallyScript, tickScript, lastTickScript,
+		unlockScript, holdersScript, replaceScript, bodyScript,
 	} {
 		all[s.Name] = s
 	}
@@ -66,7 +67,9 @@ var (
 // requireKeys: each documented key is bound once to a local of its own name, and no other is used.
 func requireKeys(t *testing.T, s *script, code string) {
 	t.Helper()
-	single := slices.DeleteFunc(slices.Clone(s.KeyNames), func(name string) bool { return name == keyOthers })
+	single := slices.DeleteFunc(slices.Clone(s.KeyNames), func(name string) bool {
+		return name == keyOthers || name == keyUniques
+	})
 	bound := keyLocal.FindAllStringSubmatch(code, -1)
 	require.Len(t, bound, len(single))
 	for i, m := range bound {
@@ -74,6 +77,9 @@ func requireKeys(t *testing.T, s *script, code string) {
 		require.Equal(t, single[i], m[1], "KEYS[%d] is documented as another key", i+1)
 	}
 	require.Len(t, keyUse.FindAllString(code, -1), len(single), "keys are used by their names")
+	if at := slices.Index(s.KeyNames, keyUniques); at >= 0 {
+		require.Equal(t, len(s.KeyNames)-1, at, "the unique keys of several jobs come last")
+	}
 	if at := slices.Index(s.KeyNames, keyOthers); at >= 0 {
 		require.Equal(t, len(s.KeyNames)-1, at, "the inflight hashes of others come last")
 		require.Contains(t, code, "place_of("+map[bool]string{true: "id", false: "ARGV[1]"}[strings.Contains(code, "local id")]+
@@ -120,7 +126,9 @@ func TestScriptsBuildNoKeysAndParseNoJobs(t *testing.T) {
 }
 
 // readsOnly are the scripts that write nothing.
-var readsOnly = map[string]bool{"stats": true, "list_waiting": true, "list_sorted": true, "find": true}
+var readsOnly = map[string]bool{
+	"stats": true, "list_waiting": true, "list_sorted": true, "find": true, "holders": true, "body": true,
+}
 
 // Every script but enqueue and tick begins with a write that needs no memory and changes nothing, so that Redis lets the
 // rest of it through when memory is out. These two must be refused, by their first write; those that only look write

@@ -50,7 +50,9 @@ func (c *consumer) Settle(ctx context.Context, verdicts ...worker.Verdict) error
 func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error {
 	const doing = "settle on"
 	c.ledger.settling(verdicts)
-	reply, err := c.call(ctx, settleScript, c.settleKeys, c.settleArgs(verdicts))
+	ending := c.ending(verdicts)
+	reply, err := c.call(ctx, settleScript, append(slices.Clip(c.settleKeys), ending.keys...),
+		c.settleArgs(verdicts, ending.ids))
 	if err != nil {
 		err = explain(doing, c.name, err)
 		if errors.Is(err, worker.ErrRefused) {
@@ -79,8 +81,9 @@ func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error 
 	return nil
 }
 
-// settleArgs writes verdicts as the script reads them: complete ones first, with two arguments each.
-func (c *consumer) settleArgs(verdicts []worker.Verdict) []string {
+// settleArgs writes verdicts as the script reads them: complete ones first, with two arguments each. ending are the ids of
+// unique jobs that end.
+func (c *consumer) settleArgs(verdicts []worker.Verdict, ending []string) []string {
 	complete := 0
 	for _, v := range verdicts {
 		if v.Action == worker.ActionComplete {
@@ -88,9 +91,10 @@ func (c *consumer) settleArgs(verdicts []worker.Verdict) []string {
 		}
 	}
 	tokens := numerals(c.ledger.allInRedis(verdicts))
-	args := make([]string, 0, 5+2*complete+6*(len(verdicts)-complete))
+	args := make([]string, 0, 6+len(ending)+2*complete+6*(len(verdicts)-complete))
 	args = append(append(args, c.worker, strconv.Itoa(c.threshold)), c.queue.deadArgs()...)
-	args = append(args, strconv.Itoa(complete))
+	args = append(args, strconv.Itoa(complete), strconv.Itoa(len(ending)))
+	args = append(args, ending...)
 	for i, v := range verdicts {
 		if v.Action == worker.ActionComplete {
 			args = append(args, v.Job.ID, tokens[i])

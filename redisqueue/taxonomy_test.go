@@ -43,7 +43,9 @@ func newStage(t *testing.T, s *server) *stage {
 		s.ok("SCRIPT", "LOAD", source) // else the first reply would be that it is missing
 	}
 	st.session = open(t, st.queue, 0)
-	st.waiting = enqueue(t, st.queue, named(t, "dead", "held", "waiting", "canceled")...)[2]
+	all := named(t, "dead", "held", "waiting", "canceled")
+	all[1].Unique, all[2].Unique = &worker.Unique{Key: "one"}, &worker.Unique{Key: "another"}
+	st.waiting = enqueue(t, st.queue, all...)[2]
 	jobs := claim(t, st.session, 2)
 	settle(t, st.session, worker.ActionBury, jobs[0])
 	st.held = jobs[1]
@@ -112,6 +114,23 @@ var operations = []struct {
 	}},
 	{"know", func(ctx context.Context, _ *testing.T, s *stage) error {
 		_, err := s.queue.Know(ctx, "default", "waiting", "nobody")
+		return err
+	}},
+	{"free a unique key", func(ctx context.Context, _ *testing.T, s *stage) error {
+		return s.session.(worker.Unlocker).Unlock(ctx, s.held)
+	}},
+	{"look for unique keys", func(ctx context.Context, t *testing.T, s *stage) error {
+		job := newJob(t, worker.UniqueBy("one", worker.UniquePolicy{Replace: true}))
+		_, err := s.queue.Holders(ctx, job)
+		return err
+	}},
+	{"replace", func(ctx context.Context, t *testing.T, s *stage) error {
+		before := newJob(t, worker.UniqueBy("another", worker.UniquePolicy{Replace: true}))
+		holders, err := s.queue.Holders(ctx, before)
+		if err != nil {
+			return err
+		}
+		_, err = s.queue.Replace(ctx, holders[0].Job, holders[0].Job)
 		return err
 	}},
 	{"pause", func(ctx context.Context, _ *testing.T, s *stage) error {

@@ -1,6 +1,6 @@
--- cancel_remove: moves a marked job that still waits among the dead, and drops the mark of one that neither waits nor
--- is held. An unmarked job that waits is another round's: it stays.
--- Includes: now, history, whole, dead, place
+-- cancel_remove: moves a marked job that still waits among the dead and frees its unique key, and drops the mark of one
+-- that neither waits nor is held. An unmarked job that waits is another round's: it stays.
+-- Includes: now, history, whole, dead, place, holder, free
 -- KEYS[1] jobs
 -- KEYS[2] history
 -- KEYS[3] checkpoints
@@ -9,7 +9,8 @@
 -- KEYS[6] workers
 -- KEYS[7] scheduled
 -- KEYS[8] dead
--- KEYS[9] inflight...
+-- KEYS[9] unique
+-- KEYS[10] inflight...
 -- ARGV[1] id
 -- ARGV[2] greatest age of dead jobs in ms
 -- ARGV[3] greatest number of dead jobs
@@ -23,6 +24,7 @@ local void = KEYS[5]
 local workers = KEYS[6]
 local scheduled = KEYS[7]
 local dead = KEYS[8]
+local unique = KEYS[9]
 
 redis.call('ZREM', scheduled, '')
 redis.call('HLEN', void)
@@ -34,7 +36,7 @@ if again then
 end
 
 local id = ARGV[1]
-local place = place_of(id, jobs, dead, 9)
+local place = place_of(id, jobs, dead, 10)
 if place == 'held' then
   return {place, 0}
 end
@@ -58,4 +60,5 @@ if redis.call('ZREM', scheduled, id) == 0 then
   redis.call('HINCRBY', void, id, 1) -- its entry in pending or suspects no longer counts
 end
 redis.call('HDEL', cancels, id)
+free(unique, id)
 return {place, trim_dead(dead, jobs, history, checkpoints, now, tonumber(ARGV[2]), tonumber(ARGV[3]), 100)}

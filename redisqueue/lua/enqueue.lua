@@ -1,15 +1,17 @@
 -- enqueue: makes jobs available, each once by id. It is refused when memory is out.
--- Includes: now, wake, schedule, history
+-- Includes: now, wake, schedule, history, holder
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
 -- KEYS[4] scheduled
 -- KEYS[5] dead
 -- KEYS[6] wake
--- ARGV[1…] three for each job: id, encoded job, and when it is due: '' now, '+ms' from now, 'ms' at that time
+-- KEYS[7] unique...
+-- ARGV[1…] three for each job: id, encoded job, and when it is due: '' now, '+ms' from now, 'ms' at that time; of a unique
+--   one behind that a space and the expiry of its key in ms. The keys stand in the order of their jobs.
 -- Returns an empty array when all jobs are new, else {text, index, answer, index, answer, …} for those that are not:
---   'known' (waits or runs: left as it is), 'f' or 'c' or '?' (dead: failed, canceled, not known which) or 'refused'
---   (the first write failed with the error text, so nothing at all was written).
+--   'known' (waits or runs: left as it is), 'unique id' (that one has the key), 'f' or 'c' or '?' (dead: failed, canceled,
+--   not known which) or 'refused' (the first write failed with the error text, so nothing at all was written).
 local pending = KEYS[1]
 local jobs = KEYS[2]
 local history = KEYS[3]
@@ -46,16 +48,42 @@ local function refuse(failure)
   return answer
 end
 
+local keys = 6 -- those that jobs have met so far
+
+-- read_due returns when a job is due, and of a unique one also its key and for how long that is taken.
+local function read_due(due)
+  local at, expiry = string.match(due, '^(%S*) (%d+)$')
+  if not at then
+    return due
+  end
+  keys = keys + 1
+  return at, KEYS[keys], expiry
+end
+
 local answer = {}
 local to_pending, to_scheduled = {}, {}
 local now
 for i = 1, #ARGV, 3 do
-  local id, due = ARGV[i], ARGV[i + 2]
-  local added = redis.pcall('HSETNX', jobs, id, ARGV[i + 1])
+  local id, due, unique, expiry = ARGV[i], ARGV[i + 2], nil, nil
+  if #KEYS > 6 then
+    due, unique, expiry = read_due(due)
+  end
+  local holder = unique and holder_of(unique)
+  if holder == id or (holder and redis.call('HEXISTS', jobs, id) == 1) then
+    holder = nil
+  end
+  local added = holder and 0 or redis.pcall('HSETNX', jobs, id, ARGV[i + 1])
   if type(added) == 'table' then
     return refuse(added)
   end
-  if added == 0 then
+  if unique and added == 1 then
+    redis.call('SET', unique, id, 'PX', expiry)
+  end
+  if holder then
+    answer[1] = ''
+    answer[#answer + 1] = (i + 2) / 3
+    answer[#answer + 1] = 'unique ' .. holder
+  elseif added == 0 then
     answer[1] = ''
     answer[#answer + 1] = (i + 2) / 3
     answer[#answer + 1] = known(id)

@@ -1,6 +1,6 @@
 -- settle: ends claims. Verdicts on jobs that the worker does not hold under the verdict's token are ignored; 0 is the
 -- token of a claim whose own is garbage.
--- Includes: now, wake, schedule, session, history, whole, head, dead
+-- Includes: now, wake, schedule, session, history, whole, head, dead, holder, free
 -- KEYS[1] pending
 -- KEYS[2] suspects
 -- KEYS[3] jobs
@@ -12,15 +12,18 @@
 -- KEYS[9] scheduled
 -- KEYS[10] dead
 -- KEYS[11] wake
+-- KEYS[12] unique...
 -- ARGV[1] worker
 -- ARGV[2] crashes at which a job is a suspect
 -- ARGV[3] greatest age of dead jobs in ms
 -- ARGV[4] greatest number of dead jobs
 -- ARGV[5] n, the number of jobs that are complete
--- ARGV[6…] id and token of each of those n; then six for each other verdict: id, token, action, delay in ms, cause and
---   trace of the attempt, '' for none. Actions: 'retry', 'snooze', 'release', 'f' (bury as failed), 'c' (bury as
---   canceled). Jobs that are released without a delay end at the head in claim order. A release without a trace leaves
---   that of the attempt before, and without a delay also since when the job could run.
+-- ARGV[6] the number of unique keys
+-- ARGV[7…] the ids of the jobs whose those are; then id and token of each of the n jobs; then six for each other verdict:
+--   id, token, action, delay in ms, cause and trace of the attempt, '' for none. Actions: 'retry', 'snooze', 'release',
+--   'f' (bury as failed), 'c' (bury as canceled). Jobs that are released without a delay end at the head in claim order. A
+--   release without a trace leaves that of the attempt before, and without a delay also since when the job could run. The
+--   keys of jobs that end are freed.
 -- Returns 'lost' when the session is over, else {ignored, trimmed}: verdicts that were ignored, and dead jobs that were
 --   forgotten for their age or number.
 local pending = KEYS[1]
@@ -42,9 +45,10 @@ if not registered(workers, ARGV[1]) then
 end
 
 local n = tonumber(ARGV[5])
-local others = 6 + 2 * n -- where the verdicts of six begin
+local first = 7 + tonumber(ARGV[6]) -- where the jobs that are complete begin
+local others = first + 2 * n -- where the verdicts of six begin
 local ids = {}
-for i = 6, others - 1, 2 do
+for i = first, others - 1, 2 do
   ids[#ids + 1] = ARGV[i]
 end
 for i = others, #ARGV, 6 do
@@ -59,10 +63,19 @@ local function holds(i, sent)
   return tokens[i] == sent or (sent == '0' and tokens[i] and whole(tokens[i]) == 0)
 end
 
+-- free_all frees the unique keys of those jobs that have ended; ended is a set of ids.
+local function free_all(ended)
+  for i = 7, first - 1 do
+    if ended[ARGV[i]] then
+      free(KEYS[5 + i], ARGV[i])
+    end
+  end
+end
+
 local function complete()
   local done = {}
   for i = 1, n do
-    if holds(i, ARGV[5 + 2 * i]) then
+    if holds(i, ARGV[first - 1 + 2 * i]) then
       done[#done + 1] = ids[i]
       seen[ids[i]] = true
     end
@@ -71,6 +84,7 @@ local function complete()
   if #done == 0 then
     return
   end
+  free_all(seen)
   if redis.call('EXISTS', history, checkpoints, cancels) > 0 then
     redis.call('HDEL', history, unpack(done))
     redis.call('HDEL', checkpoints, unpack(done))
@@ -98,7 +112,7 @@ local histories = look_up(history, ids)
 local marks = look_up(cancels, ids)
 local settled = {}
 local released, to_scheduled = {}, {}
-local to_history, to_dead, unmarked = {}, {}, {}
+local to_history, to_dead, unmarked, ended = {}, {}, {}, {}
 
 -- remember writes the counts of a job that is put back, when it is due again, and the trace of its attempt.
 local function remember(id, attempts, crashes, at, trace)
@@ -134,6 +148,7 @@ local function judge(i, id, action, delay, cause, trace)
     to_dead[#to_dead + 1] = string.format('%.0f', now)
     to_dead[#to_dead + 1] = id
     unmarked[#unmarked + 1] = id
+    ended[id] = true
   end
 end
 
@@ -161,6 +176,7 @@ local trimmed = 0
 if #to_dead > 0 then
   redis.call('ZADD', dead, unpack(to_dead))
   redis.call('HDEL', cancels, unpack(unmarked))
+  free_all(ended)
   trimmed = trim_dead(dead, jobs, history, checkpoints, now, tonumber(ARGV[3]), tonumber(ARGV[4]), 500)
 end
 local earlier = schedule(scheduled, to_scheduled)

@@ -1,0 +1,83 @@
+-- replace: makes a waiting job another one that has the same id and unique key, if it is still the one that was read. A job
+-- that waited in a list and is due later now leaves its entry there, which no longer counts.
+-- Includes: now, wake, schedule, history, whole, place, holder
+-- KEYS[1] pending
+-- KEYS[2] jobs
+-- KEYS[3] history
+-- KEYS[4] checkpoints
+-- KEYS[5] cancels
+-- KEYS[6] void
+-- KEYS[7] workers
+-- KEYS[8] scheduled
+-- KEYS[9] dead
+-- KEYS[10] wake
+-- KEYS[11] unique
+-- KEYS[12] inflight...
+-- ARGV[1] id
+-- ARGV[2] encoded job as it was read
+-- ARGV[3] encoded job as it is to be
+-- ARGV[4] when it is due: '' now, '+ms' from now, 'ms' at that time
+-- ARGV[5] expiry of the key in ms
+-- ARGV[6…] the workers whose inflight hashes are given, which must be all
+-- Returns {'waiting'} when that is done, else {place} with another place: 'dead' also for one that is marked as canceled,
+--   'unknown' also for one that is no longer what was read, or has no longer the key. Or {'again', worker, …}.
+local pending = KEYS[1]
+local jobs = KEYS[2]
+local history = KEYS[3]
+local checkpoints = KEYS[4]
+local cancels = KEYS[5]
+local void = KEYS[6]
+local workers = KEYS[7]
+local scheduled = KEYS[8]
+local dead = KEYS[9]
+local wake = KEYS[10]
+local unique = KEYS[11]
+
+redis.call('ZREM', scheduled, '')
+redis.call('LLEN', pending)
+redis.call('HLEN', void)
+redis.call('HLEN', history)
+redis.call('HLEN', checkpoints)
+redis.call('LLEN', wake)
+local again = changed_workers(workers, 6)
+if again then
+  return again
+end
+
+local id = ARGV[1]
+local place = place_of(id, jobs, dead, 12)
+if place == 'waiting' and redis.call('HEXISTS', cancels, id) == 1 then
+  place = 'dead'
+elseif place == 'waiting' and (holder_of(unique) ~= id or redis.call('HGET', jobs, id) ~= ARGV[2]) then
+  place = 'unknown'
+end
+if place ~= 'waiting' then
+  return {place}
+end
+
+local now, due = now_ms(), ARGV[4]
+local at = due == '' and now or tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
+local before = redis.call('ZSCORE', scheduled, id)
+redis.call('HSET', jobs, id, ARGV[3])
+redis.call('SET', unique, id, 'PX', ARGV[5])
+redis.call('HDEL', checkpoints, id)
+local value = redis.call('HGET', history, id)
+if value then -- since when it can run is another time now
+  local attempts, crashes = counts(value)
+  redis.call('HSET', history, id, attempts .. ' ' .. crashes)
+end
+local earlier = false
+if before or at > now then
+  earlier = schedule(scheduled, {string.format('%.0f', at), id})
+end
+if not before and at > now then
+  local entries = redis.call('HGET', void, id)
+  if entries and whole(entries) == 0 then
+    redis.call('HDEL', void, id) -- garbage
+  end
+  redis.call('HINCRBY', void, id, 1)
+end
+if earlier or (before and at <= now) then
+  set_wake(wake)
+end
+return {place}

@@ -1,0 +1,166 @@
+package redisqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// expiryArg says for how long a job's unique key is taken, as the scripts read it.
+func expiryArg(job *worker.Job) string {
+	wait := job.Delay
+	if wait <= 0 && !job.RunAt.IsZero() {
+		wait = time.Until(job.RunAt)
+	}
+	return strconv.FormatInt(ceilMillis(job.Unique.Expiry(wait)), 10)
+}
+
+// uniqueJobs are jobs with their unique keys.
+type uniqueJobs struct {
+	keys []string
+	ids  []string
+}
+
+// ending returns the jobs whose keys their verdicts free.
+func (c *consumer) ending(verdicts []worker.Verdict) (jobs uniqueJobs) {
+	for _, v := range verdicts {
+		final := v.Action == worker.ActionComplete || v.Action == worker.ActionBury || v.Action == worker.ActionCancel
+		if u := v.Job.Unique; final && u != nil && u.Until != worker.ForPeriod {
+			jobs.keys = append(jobs.keys, c.keys.unique(u.Key))
+			jobs.ids = append(jobs.ids, v.Job.ID)
+		}
+	}
+	return jobs
+}
+
+// Unlock frees the unique keys of jobs that this worker holds.
+func (c *consumer) Unlock(ctx context.Context, jobs ...*worker.Job) error {
+	const doing = "free unique keys of"
+	for part := range slices.Chunk(jobs, maxElements) {
+		if c.isOver() {
+			return c.lostError(doing)
+		}
+		keys, args := unlockScript.keysFor(c.keys, c.worker), []string{c.worker}
+		for _, job := range part {
+			if job.Unique != nil {
+				keys = append(keys, c.keys.unique(job.Unique.Key))
+				args = append(args, job.ID, strconv.FormatInt(job.Token, 10))
+			}
+		}
+		reply, err := c.call(ctx, unlockScript, keys, args)
+		if err != nil {
+			return explain(doing, c.name, err)
+		}
+		if c.isLost(reply) {
+			return c.lostError(doing)
+		}
+	}
+	return nil
+}
+
+// Holders tells which jobs have the unique keys of the given ones.
+func (q *Queue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worker.Holder, error) {
+	const doing = "look for unique keys on"
+	holders := make([]worker.Holder, len(jobs))
+	places := make(map[string][]int) // of a queue's jobs
+	for i, job := range jobs {
+		if job == nil || job.Unique == nil {
+			return nil, fmt.Errorf("holders: job %d is not unique", i)
+		}
+		if err := worker.CheckQueueName(job.Queue); err != nil {
+			return nil, fmt.Errorf("holders: %w", err)
+		}
+		places[job.Queue] = append(places[job.Queue], i)
+	}
+	for queue, all := range places {
+		for part := range slices.Chunk(all, maxElements) {
+			if err := q.holders(ctx, queue, jobs, part, holders); err != nil {
+				return nil, explain(doing, queue, err)
+			}
+		}
+	}
+	return holders, nil
+}
+
+// holders fills in what is known of the jobs in some places, all of one queue.
+func (q *Queue) holders(ctx context.Context, queue string, jobs []*worker.Job, places []int, holders []worker.Holder) error {
+	k := keysOf(q.config.Namespace, queue)
+	keys, args := holdersScript.keysFor(k, ""), make([]string, 0, 2*len(places))
+	for _, i := range places {
+		keys = append(keys, k.unique(jobs[i].Unique.Key))
+		args = append(args, jobs[i].ID, flagArg(jobs[i].Unique.Replace))
+	}
+	reply, err := q.call(ctx, holdersScript, keys, args)
+	if err != nil {
+		return err
+	}
+	values, err := reply.ToArray()
+	if err == nil && len(values) != len(args) {
+		err = &replyError{holdersScript.Name, "not two a job"}
+	}
+	if err != nil {
+		return err
+	}
+	for n, i := range places {
+		h := &holders[i]
+		if h.ID, err = values[2*n].ToString(); err != nil {
+			return err
+		}
+		body, err := values[2*n+1].AsBytes()
+		if err != nil {
+			return err
+		}
+		h.Job = jobOf(body, queue, h.ID)
+	}
+	return nil
+}
+
+// Replace makes a waiting job another one.
+func (q *Queue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, error) {
+	const doing = "replace a job on"
+	if before == nil || after == nil || before.ID != after.ID || before.Queue != after.Queue ||
+		before.Unique == nil || after.Unique == nil || before.Unique.Key != after.Unique.Key {
+		return worker.PlaceUnknown, errors.New("replace: the two are not of one id, queue and unique key")
+	}
+	is, err := worker.EncodeJob(before)
+	if err != nil {
+		return worker.PlaceUnknown, fmt.Errorf("replace: %w", err)
+	}
+	willBe, err := worker.EncodeJob(after)
+	if err != nil {
+		return worker.PlaceUnknown, fmt.Errorf("replace: %w", err)
+	}
+	reply, err := q.everywhereBy(ctx, q.accept, replaceScript, after.Queue, after.Unique, after.ID,
+		rueidis.BinaryString(is), rueidis.BinaryString(willBe), dueArg(after), expiryArg(after))
+	if err != nil {
+		return worker.PlaceUnknown, explain(doing, after.Queue, err)
+	}
+	name, err := reply[0].ToString()
+	return placeNamed(name), explain(doing, after.Queue, err)
+}
+
+// uniqueOf returns what the queue has of a job's unique key, nil when it has none.
+func (q *Queue) uniqueOf(ctx context.Context, queue, id string) (*worker.Unique, error) {
+	if err := worker.CheckQueueName(queue); err != nil {
+		return nil, err
+	}
+	reply, err := q.call(ctx, bodyScript, bodyScript.keysFor(keysOf(q.config.Namespace, queue), ""), []string{id})
+	if err != nil {
+		return nil, err
+	}
+	body, err := reply.AsBytes()
+	if err != nil {
+		return nil, err
+	}
+	if job := jobOf(body, queue, id); job != nil {
+		return job.Unique, nil
+	}
+	return nil, nil
+}
