@@ -146,7 +146,7 @@ func (q *Queue) Replace(ctx context.Context, before, after *worker.Job) (worker.
 	return placeNamed(name), explain(doing, after.Queue, err)
 }
 
-// uniqueOf returns what the queue has of a job's unique key, nil when it has none.
+// uniqueOf returns the unique key that a job's end frees, as the queue has it: nil when there is none.
 func (q *Queue) uniqueOf(ctx context.Context, queue, id string) (*worker.Unique, error) {
 	if err := worker.CheckQueueName(queue); err != nil {
 		return nil, err
@@ -159,8 +159,9 @@ func (q *Queue) uniqueOf(ctx context.Context, queue, id string) (*worker.Unique,
 	if err != nil {
 		return nil, err
 	}
-	if job := jobOf(body, queue, id); job != nil {
-		return job.Unique, nil
+	job := jobOf(body, queue, id)
+	if job == nil || job.Unique == nil || job.Unique.Until == worker.ForPeriod {
+		return nil, nil
 	}
-	return nil, nil
+	return job.Unique, nil
 }

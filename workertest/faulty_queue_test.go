@@ -19,6 +19,8 @@ type faultyQueue struct {
 	draw    func(context.Context, string, string) (*worker.Job, int64, error)
 	reopen  func(context.Context, *worker.Job) error
 	know    func(queue string, ids []string) []worker.Place
+	holders func([]*worker.Job, []worker.Holder)
+	replace func(ctx context.Context, before, after *worker.Job) (worker.Place, error)
 	paused  func(*MemoryQueue, *lane, bool) // after each pause and resume
 	stats   func(*worker.QueueStats)
 	ping    func(context.Context) error
@@ -215,6 +217,7 @@ type faultySession struct {
 	claim      func(context.Context, worker.ClaimOptions) ([]*worker.Job, error)
 	settle     func(context.Context, []worker.Verdict) error
 	checkpoint func(context.Context, *worker.Job, []byte) error
+	unlock     func(context.Context, []*worker.Job) error
 	revocation func() <-chan worker.Revocation
 	losing     func() <-chan struct{}
 	closing    func(context.Context) error

@@ -21,6 +21,7 @@ type lane struct {
 	arrivals   int64
 	maxCrashes int // what the latest session was opened with
 	sessions   []*session
+	unique     map[string]taken // by unique key
 	paused     bool
 	opened     int                            // sessions so far
 	minutes    map[int64]*worker.MinuteCounts // by minute since 1970
@@ -68,14 +69,19 @@ func (e *entry) job() *worker.Job {
 
 // admit takes in a new entry or one that replaces a dead one.
 func (l *lane) admit(e *entry, body []byte, due time.Time) {
+	e.begin(body, due)
+	l.entries[e.id] = e
+	l.wait(e, due)
+}
+
+// begin gives an entry its body, and tells since when it can run.
+func (e *entry) begin(body []byte, due time.Time) {
 	if job := e.become(body); job != nil {
 		e.runnable = job.EnqueuedAt
 		if due.After(e.runnable) {
 			e.runnable = due
 		}
 	}
-	l.entries[e.id] = e
-	l.wait(e, due)
 }
 
 // become gives an entry its body, and returns the job in it, nil if it does not decode.

@@ -39,6 +39,7 @@ var (
 	_ worker.Requeuer  = (*MemoryQueue)(nil)
 	_ worker.Knower    = (*MemoryQueue)(nil)
 	_ worker.Pauser    = (*MemoryQueue)(nil)
+	_ worker.Uniquer   = (*MemoryQueue)(nil)
 	_ worker.Sampler   = (*MemoryQueue)(nil)
 	_ worker.Pinger    = (*MemoryQueue)(nil)
 	_ worker.Inspector = (*MemoryQueue)(nil)
@@ -76,6 +77,9 @@ func (q *MemoryQueue) enqueueLocked(job *worker.Job) error {
 	l := q.laneLocked(job.Queue)
 	switch e := l.entries[job.ID]; {
 	case e == nil:
+		if err := l.lock(job); err != nil {
+			return err
+		}
 		l.admit(&entry{id: job.ID}, body, q.dueTime(job))
 	case e.place == worker.PlaceDead:
 		return &worker.FinishedError{ID: job.ID, State: e.state}
@@ -254,6 +258,9 @@ func (q *MemoryQueue) RemoveCanceled(ctx context.Context, queue, id string) (wor
 	found := e.place
 	if found == worker.PlaceWaiting && e.canceled {
 		l.bury(e, worker.StateCanceled)
+		if job := e.job(); job != nil {
+			l.ended(job.Unique, id)
+		}
 	}
 	return found, nil
 }
@@ -290,6 +297,9 @@ func (q *MemoryQueue) Reopen(ctx context.Context, job *worker.Job) error {
 	e := l.entries[job.ID]
 	if e != nil && e.place != worker.PlaceDead {
 		return fmt.Errorf("reopen: job %q: %w", job.ID, worker.ErrJobActive)
+	}
+	if err := l.lock(job); err != nil {
+		return err
 	}
 	reopened := &entry{id: job.ID}
 	if e != nil {

@@ -39,6 +39,7 @@ var (
 	_ worker.Checkpointer  = (*session)(nil)
 	_ worker.CancelWatcher = (*session)(nil)
 	_ worker.Leaser        = (*session)(nil)
+	_ worker.Unlocker      = (*session)(nil)
 )
 
 // Claim implements worker.Consumer.
@@ -224,6 +225,7 @@ func (s *session) applyLocked(e *entry, v worker.Verdict) {
 	switch v.Action {
 	case worker.ActionComplete:
 		delete(s.lane.entries, e.id)
+		s.lane.ended(v.Job.Unique, e.id)
 	case worker.ActionRetry:
 		e.attempts++
 		s.putOffLocked(e, v)
@@ -231,8 +233,10 @@ func (s *session) applyLocked(e *entry, v worker.Verdict) {
 		s.putOffLocked(e, v)
 	case worker.ActionBury:
 		s.lane.bury(e, worker.StateFailed)
+		s.lane.ended(v.Job.Unique, e.id)
 	case worker.ActionCancel:
 		s.lane.bury(e, worker.StateCanceled)
+		s.lane.ended(v.Job.Unique, e.id)
 	}
 	if v.Cause != nil && e.place == worker.PlaceDead {
 		e.cause = v.Cause.Error()

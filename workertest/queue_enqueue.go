@@ -57,7 +57,9 @@ func payloadBytes(b *queueBench) {
 
 func exportedFields(b *queueBench) {
 	want := b.job(
-		worker.WithTopic("user:7/ü"), worker.WithKey("tenant \"7\""), worker.WithHeader("traceparent", "00-ab-cd-01"),
+		worker.WithTopic("user:7/ü"), worker.WithKey("tenant \"7\""),
+		worker.UniqueBy("ünique \"7\"", worker.UniquePolicy{Until: worker.ForPeriod, For: time.Minute + 7, Replace: true}),
+		worker.WithHeader("traceparent", "00-ab-cd-01"),
 		worker.WithHeader("naïve\n", "<\\>"), worker.Timeout(90*time.Second+7),
 		worker.WithRetry(worker.RetryPolicy{MaxAttempts: 7, Base: 3, Max: time.Hour, Window: 48 * time.Hour}),
 		worker.ExpireAt(b.now().Add(time.Hour)), worker.At(b.now().Add(-time.Minute)),
@@ -67,7 +69,7 @@ func exportedFields(b *queueBench) {
 	b.enqueue(want)
 	got := b.consume().one()
 	same := got.ID == want.ID && got.Type == want.Type && got.Queue == want.Queue && got.Topic == want.Topic &&
-		got.Key == want.Key && maps.Equal(got.Headers, want.Headers) && got.Retry == want.Retry &&
+		got.Key == want.Key && got.Unique != nil && *got.Unique == *want.Unique && maps.Equal(got.Headers, want.Headers) && got.Retry == want.Retry &&
 		got.Timeout == want.Timeout && got.RunAt.Equal(want.RunAt) && got.ExpiresAt.Equal(want.ExpiresAt) &&
 		got.EnqueuedAt.Equal(want.EnqueuedAt) && got.Delay == 0
 	if !same {
@@ -78,7 +80,7 @@ func exportedFields(b *queueBench) {
 // describe shows the fields of a job that travel.
 func describe(job *worker.Job) []byte {
 	text, _ := json.Marshal(map[string]any{
-		"ID": job.ID, "Type": job.Type, "Queue": job.Queue, "Topic": job.Topic, "Key": job.Key, "Headers": job.Headers,
+		"ID": job.ID, "Type": job.Type, "Queue": job.Queue, "Topic": job.Topic, "Key": job.Key, "Unique": job.Unique, "Headers": job.Headers,
 		"Retry": job.Retry, "Timeout": job.Timeout, "RunAt": job.RunAt, "ExpiresAt": job.ExpiresAt,
 		"EnqueuedAt": job.EnqueuedAt, "Delay": job.Delay, "Payload": string(job.Payload),
 	})

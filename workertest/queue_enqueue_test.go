@@ -17,7 +17,7 @@ func TestQueueRows(t *testing.T) {
 	bad := make(map[string][]broken[worker.Queue])
 	for _, some := range []map[string][]broken[worker.Queue]{
 		badAtEnqueue, badAtClaim, badAtDelay, badAtSettle, badAtSession, badAtCheckpoint, badAtCancel, badAtRequeue, badAtKnow,
-		badAtPause, badAtInspect, badAtEdit, badAtTick, badAtCrash, badAtTelemetry,
+		badAtPause, badAtUnique, badAtInspect, badAtEdit, badAtTick, badAtCrash, badAtTelemetry,
 	} {
 		maps.Copy(bad, some)
 	}
@@ -41,6 +41,7 @@ var badAtEnqueue = map[string][]broken[worker.Queue]{
 	"exported fields": {
 		changesJobs("loses headers", func(job *worker.Job) { job.Headers = nil }),
 		changesJobs("loses keys", func(job *worker.Job) { job.Key = "" }),
+		changesJobs("loses unique keys", func(job *worker.Job) { job.Unique = nil }),
 		changesJobs("loses topics", func(job *worker.Job) { job.Topic = "job:" + job.ID }),
 		changesJobs("loses retry policies", func(job *worker.Job) { job.Retry.Window = 0 }),
 		changesJobs("loses timeouts", func(job *worker.Job) { job.Timeout = job.Timeout.Truncate(time.Millisecond) }),
