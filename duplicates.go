@@ -96,13 +96,10 @@ func (c *Client) holders(ctx context.Context, jobs []*Job) map[string]Holder {
 	return taken
 }
 
-// hasRow reports whether a job has a row, or whether that isn't known.
+// hasRow reports whether a job has a row that says more than that it was not enqueued, or whether that isn't known.
 func (c *Client) hasRow(ctx context.Context, id string) bool {
-	if c.getter == nil {
-		return false
-	}
-	_, err := c.getter.Get(ctx, id)
-	return !errors.Is(err, ErrJobNotFound)
+	row, err := c.rowOf(ctx, id)
+	return err != nil || row != nil && !(row.State.Final() && row.Token() == 0)
 }
 
 // errKeyFree says that nobody keeps a job out any more.
