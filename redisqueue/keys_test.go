@@ -39,7 +39,7 @@ func allKeys(k keys, worker string) []string {
 	for i, name := range names {
 		names[i] = k.name(name)
 	}
-	return append(names, k.inflight(worker))
+	return append(names, k.inflight(worker), k.unique(worker))
 }
 
 func TestKeysAreThoseOfTheProtocol(t *testing.T) {

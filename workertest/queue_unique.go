@@ -264,9 +264,18 @@ func holders(b *queueBench) {
 	b.enqueue(waiting)
 	b.pass(40 * time.Millisecond)
 	has := b.enqueue(b.unique(worker.WithHeader("name", "value")))[0]
-	got, err := uniquer.Holders(b.ctx, b.unique(), free, asks, has, waiting)
+	c := b.consume()
+	dead := b.enqueue(b.unique(worker.UniqueBy("dead", worker.UniquePolicy{})))[0]
+	claimed := c.claim(3)
+	c.settle(worker.ActionRelease, claimed[:2]...)
+	c.settle(worker.ActionBury, claimed[2])
+	heir := b.enqueue(b.unique(worker.UniqueBy("dead", worker.UniquePolicy{})))[0]
+	got, err := uniquer.Holders(b.ctx, b.unique(), free, asks, has, waiting, dead)
 	b.ok(err, "holders")
-	if len(got) != 5 || got[0].ID != has.ID || got[1].ID != "" || got[2].ID != has.ID || got[3].ID != "" || got[4].ID != "" {
+	if len(got) == 6 && got[5].ID != heir.ID {
+		b.Fatalf("the holder of a dead job's key is %q, want %q", got[5].ID, heir.ID)
+	}
+	if len(got) != 6 || got[0].ID != has.ID || got[1].ID != "" || got[2].ID != has.ID || got[3].ID != "" || got[4].ID != "" {
 		b.Fatalf("the holders are %+v, want %s for the first and the third", got, has.ID)
 	}
 	if got[0].Job != nil || got[2].Job == nil || got[2].Job.ID != has.ID || got[2].Job.Headers["name"] != "value" {

@@ -333,6 +333,11 @@ var badAtUnique = map[string][]broken[worker.Queue]{
 				h.ID = job.ID
 			}
 		}),
+		tellsHolders("has nothing to say about the dead", func(job *worker.Job, h *worker.Holder) {
+			if job.Unique.Key == "dead" {
+				h.ID = ""
+			}
+		}),
 		tellsHolders("keeps all out", func(_ *worker.Job, h *worker.Holder) { h.ID = "nobody" }),
 	},
 	"replace": {
