@@ -131,7 +131,9 @@ func TestOnlyTheClaimThatEndsAJobFreesItsKey(t *testing.T) {
 		settle(t, c, worker.ActionRelease, first)
 		second := claim(t, c, 1)[0]
 		for _, action := range []worker.Action{worker.ActionComplete, worker.ActionBury, worker.ActionCancel} {
-			settle(t, c, action, first)
+			enqueue(t, q, newJob(t))
+			vs := append(verdicts(action, first), verdicts(action, claim(t, c, 1)...)...)
+			require.NoError(t, c.Settle(context.Background(), vs...))
 			requireHolder(t, q.Enqueue(context.Background(), newJob(t, one(worker.UniquePolicy{}))), job.ID)
 		}
 		vs := append(verdicts(worker.ActionComplete, first), verdicts(worker.ActionBury, second)...)
