@@ -205,7 +205,7 @@ func (c *Client) closeRound(ctx context.Context, round *Job, token int64, why er
 // out: what was committed later counts. They are refused all the same, as nothing runs under their ids.
 func (c *Client) replaceLater(ctx context.Context, jobs []*Job, failed map[string]error) {
 	for _, job := range jobs {
-		if !job.replaces() || !isDuplicate(failed[job.ID]) {
+		if c.uniquer == nil || !job.replaces() || !isDuplicate(failed[job.ID]) {
 			continue
 		}
 		holders, err := c.uniquer.Holders(ctx, job)

@@ -12,8 +12,8 @@ import (
 // before it, nothing is lost: calling it again is safe, and a sweep enqueues the jobs that the queue doesn't know. Each
 // call announces again, which a Notifier that knows versions, as redisnotify does, leaves out once the job has gone on.
 //
-// Jobs whose unique key another one has are listed with a *DuplicateError, and their rows end as canceled unless they have
-// run before. One with UniquePolicy.Replace takes the place of a waiting one that was enqueued before it, and is listed
+// Jobs whose unique key another one has are listed with a *DuplicateError, and their rows end as canceled. Where that cannot
+// be recorded, or the job has run before, the error is another one: the row waits for a sweep that finds the key free. One with UniquePolicy.Replace takes the place of a waiting one that was enqueued before it, and is listed
 // all the same: nothing runs under its id.
 //
 // Jobs whose id the queue knows as ended are listed in an *EnqueueError with a *FinishedError, and their rows end, too, if
@@ -110,6 +110,10 @@ func (c *Client) push(ctx context.Context, jobs []*Job, tokens map[string]int64)
 			finished[id] = why
 		}
 	}
-	_ = c.saveRefused(ctx, jobs, tokens, finished) // a sweep does what could not be done
+	for id, why := range c.saveRefused(ctx, jobs, tokens, finished) { // a sweep does what could not be done
+		if isDuplicate(refused.Failed[id]) {
+			refused.Failed[id] = notNow(refused.Failed[id], why)
+		}
+	}
 	return refused
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // recordRefused records how the jobs end that the queue refused. A sweep enqueues the job of a row that waits, so a refusal
-// whose row still does is not clear: in failed it no longer wraps ErrRefused.
+// whose row still does is not clear: in failed it no longer wraps ErrRefused, nor is it a *DuplicateError.
 func (c *Client) recordRefused(ctx context.Context, push []*Job, repeated []string, failed map[string]error) {
 	ended, waits := maps.Clone(failed), make(map[string]error)
 	for _, id := range repeated {
@@ -21,11 +21,18 @@ func (c *Client) recordRefused(ctx context.Context, push []*Job, repeated []stri
 	}
 	maps.Copy(waits, c.saveRefused(ctx, push, nil, ended))
 	for id, why := range waits {
-		if errors.Is(failed[id], ErrRefused) {
-			failed[id] = fmt.Errorf("not enqueued now (%s), but maybe later, as its row still waits: %w",
-				failed[id].Error(), why)
+		if errors.Is(failed[id], ErrRefused) || isDuplicate(failed[id]) {
+			failed[id] = notNow(failed[id], why)
 		}
 	}
+}
+
+// errRowWaits says that a sweep may enqueue what the queue has refused.
+var errRowWaits = errors.New("maybe later, as its row still waits")
+
+// notNow makes a refusal one that is not clear.
+func notNow(refusal, why error) error {
+	return fmt.Errorf("not enqueued now (%s), but %w: %w", refusal.Error(), errRowWaits, why)
 }
 
 // saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; duplicates, by which

@@ -300,7 +300,7 @@ func (p *pass) push(ctx context.Context, lost []*Status, dead map[string]int64) 
 	if refused != nil {
 		p.found -= len(refused.Failed)
 		maps.DeleteFunc(refused.Failed, func(_ string, why error) bool {
-			return errors.As(why, new(*FinishedError)) || isDuplicate(why)
+			return errors.As(why, new(*FinishedError)) || isDuplicate(why) || errors.Is(why, errRowWaits)
 		})
 		if len(refused.Failed) > 0 {
 			p.note(refused)

@@ -105,7 +105,8 @@ func (u *Unique) check() error {
 	return nil
 }
 
-// DuplicateError says that a job was not enqueued as another one has its unique key. Ask with errors.As.
+// DuplicateError says that a job was not enqueued as another one has its unique key, and will not be by itself. Ask with
+// errors.As.
 type DuplicateError struct {
 	Key    string // the unique key
 	Holder string // the id of the job that has it

@@ -55,7 +55,7 @@ func ResultOf(err error, job string) Result {
 	switch {
 	case err == nil, errors.As(err, new(*worker.FinishedError)):
 		return ResultOK
-	case errors.Is(err, worker.ErrRefused):
+	case errors.Is(err, worker.ErrRefused), errors.As(err, new(*worker.DuplicateError)):
 		return ResultFailed
 	}
 	return ResultUnknown

@@ -19,6 +19,7 @@ type tally struct {
 	seeds int
 	sum   history.Figures
 	heard heard
+	met   meetings
 
 	drawn int               // faults of all plans
 	kinds map[faultKind]int // of the faults that struck

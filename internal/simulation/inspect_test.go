@@ -50,7 +50,13 @@ func (i *inspector) members(ctx context.Context, name, key string) ([]string, er
 	case "jobs", "history", "checkpoints", "cancels", "void", "inflight":
 		return i.client.Do(ctx, i.client.B().Hkeys().Key(name).Build()).AsStrSlice()
 	case "unique":
+		if strings.HasPrefix(key, "unique:"+string(seldom)) { // it outlives its job
+			return nil, nil
+		}
 		id, err := i.client.Do(ctx, i.client.B().Get().Key(name).Build()).ToString()
+		if rueidis.IsRedisNil(err) { // it was freed just now
+			return nil, nil
+		}
 		return []string{id}, err
 	}
 	return nil, nil

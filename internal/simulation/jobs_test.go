@@ -27,6 +27,10 @@ const (
 	postponed  kind = "postponed"  // is due later, and canceled by a client
 	reopened   kind = "reopened"   // fails for good, is requeued, and succeeds
 	duplicated kind = "duplicated" // is enqueued by two producers
+	sole       kind = "sole"       // one of a few with its key
+	fresh      kind = "fresh"      // the same, until it starts
+	seldom     kind = "seldom"     // the same, for a period
+	bounced    kind = "bounced"    // is due later, and takes the place of the one with its key
 	poisonous  kind = "poisonous"  // kills its process
 	directed   kind = "directed"   // does what it is told at its turn
 )
@@ -36,6 +40,7 @@ var ends = map[kind]worker.State{
 	quick: worker.StateSucceeded, slow: worker.StateSucceeded, flaky: worker.StateSucceeded, hopeless: worker.StateFailed,
 	bad: worker.StateFailed, declined: worker.StateCanceled, sleepy: worker.StateSucceeded, stepwise: worker.StateSucceeded,
 	delayed: worker.StateSucceeded, reopened: worker.StateSucceeded, duplicated: worker.StateSucceeded,
+	sole: worker.StateSucceeded, fresh: worker.StateSucceeded, seldom: worker.StateSucceeded, bounced: worker.StateSucceeded,
 	poisonous: worker.StateFailed,
 }
 
@@ -58,6 +63,7 @@ type order struct {
 	delay    time.Duration
 	cancelAt time.Duration // after it was enqueued
 	forgets  bool          // the producer doesn't repeat what it had no clear answer to
+	unique   *worker.Unique
 }
 
 // job makes the job of an order, whose payload no encoder would write like this.
@@ -69,8 +75,12 @@ func (o *order) job() *worker.Job {
 	if o.kind == hopeless {
 		job.Retry.MaxAttempts = 2
 	}
-	job.Delay = o.delay
-	job.Payload = json.RawMessage(fmt.Sprintf("{ \"kind\":%q,\n\"ms\" : %d, \"pad\":\"<&>\\u00e9 %s\" }", o.kind, o.takes.Milliseconds(), o.id))
+	job.Delay, job.Unique = o.delay, o.unique
+	pad := o.id
+	if o.kind == bounced { // all of a key are the same, so that it doesn't matter which one is in the other's place
+		pad = o.unique.Key
+	}
+	job.Payload = json.RawMessage(fmt.Sprintf("{ \"kind\":%q,\n\"ms\" : %d, \"pad\":\"<&>\\u00e9 %s\" }", o.kind, o.takes.Milliseconds(), pad))
 	return job
 }
 

@@ -52,11 +52,12 @@ func verdictsOf(raw []byte) (events []history.Event) {
 	keys, _ := strconv.Atoi(words[2])
 	args := words[3+keys:]
 	complete, _ := strconv.Atoi(args[4])
+	uniques, _ := strconv.Atoi(args[5])
 	add := func(id, token, action string) {
 		n, _ := strconv.ParseInt(token, 10, 64)
 		events = append(events, history.Event{Op: history.OpSettle, Job: id, Token: n, Text: action})
 	}
-	for args = args[5:]; complete > 0; args, complete = args[2:], complete-1 {
+	for args = args[6+uniques:]; complete > 0; args, complete = args[2:], complete-1 {
 		add(args[0], args[1], "complete")
 	}
 	for ; len(args) >= 6; args = args[6:] {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/real-staging-ai/go-worker"
 )
 
 // faultKind is what a fault does. Those that last have an end, after which all is as before.
@@ -141,6 +143,7 @@ var share = []struct {
 }{
 	{slow, 60}, {flaky, 60}, {hopeless, 20}, {bad, 20}, {declined, 20}, {sleepy, 40}, {stepwise, 40}, {delayed, 60},
 	{unwanted, 30}, {postponed, 30}, {reopened, 40}, {duplicated, 40},
+	{sole, 60}, {fresh, 40}, {seldom, 30}, {bounced, 60},
 }
 
 func newOrder(dice *rand.Rand, i int) *order {
@@ -167,17 +170,45 @@ func newOrder(dice *rand.Rand, i int) *order {
 		o.delay = between(dice, 100*time.Millisecond, 30*time.Second)
 	}
 	o.cancelAt = between(dice, 0, 20*time.Second)
+	o.unique = newUnique(dice, o)
 	return o
+}
+
+// period is for how long a job that comes seldom has its key.
+const period = 20 * time.Second
+
+// newUnique draws the unique key of an order, nil for most. What isn't there to meet others has one of its own.
+func newUnique(dice *rand.Rand, o *order) *worker.Unique {
+	key := fmt.Sprintf("%s-%d", o.kind, dice.IntN(3))
+	switch o.kind {
+	case sole:
+		o.takes = between(dice, 0, 5*time.Second)
+		return &worker.Unique{Key: key}
+	case fresh:
+		o.takes = between(dice, 0, 5*time.Second)
+		return &worker.Unique{Key: key, UniquePolicy: worker.UniquePolicy{Until: worker.UntilStarted}}
+	case seldom:
+		return &worker.Unique{Key: key, UniquePolicy: worker.UniquePolicy{Until: worker.ForPeriod, For: period}}
+	case bounced:
+		o.takes, o.delay = time.Second, between(dice, time.Second, 6*time.Second)
+		return &worker.Unique{Key: key, UniquePolicy: worker.UniquePolicy{Replace: true}}
+	}
+	if dice.IntN(3) > 0 {
+		return nil
+	}
+	until := pick(dice, []worker.UniqueUntil{worker.UntilFinal, worker.UntilStarted})
+	return &worker.Unique{Key: "own-" + o.id, UniquePolicy: worker.UniquePolicy{Until: until}}
 }
 
 // steps are where faults strike, as wire, store and handlers name them.
 var (
 	workerSteps = []string{
 		"claim", "save-running", "handler", "save-outcome", "settle", "heartbeat", "retire", "checkpoint", "register",
-		"blpop", "notify", "sweep-list", "know", "enqueue",
+		"blpop", "notify", "sweep-list", "know", "enqueue", "unlock",
 	}
 	producerSteps = []string{
-		"save-queued", "enqueue", "cancel_mark", "save-final", "cancel_remove", "requeue_draw", "requeue_move",
+		"save-queued", "enqueue", "cancel_mark", "save-final", "cancel_remove", "requeue_draw", "requeue_move", "holders",
+		"replace",
 	}
 	refusals = []string{
 		"LOADING Redis is loading the dataset in memory", "READONLY You can't write against a read only replica.",
@@ -188,8 +219,8 @@ var (
 // usual is how often a step is taken at least in most runs, where that is less than mostNth. A worker's are counted over
 // all of them: who comes to it is who is struck.
 var (
-	usualWorkers   = map[string]int{"register": 5, "retire": 3, "know": 6, "sweep-list": 6, "enqueue": 1}
-	usualProducers = map[string]int{"save-final": 4}
+	usualWorkers   = map[string]int{"register": 5, "retire": 3, "know": 6, "sweep-list": 6, "enqueue": 1, "unlock": 6}
+	usualProducers = map[string]int{"save-final": 4, "replace": 2}
 )
 
 const mostNth = 12

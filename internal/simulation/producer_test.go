@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -60,10 +61,12 @@ func (w *world) place(slot string, o *order) bool {
 		err := c.EnqueueMany(ctx, job)
 		result := history.ResultOf(err, job.ID)
 		w.tell(p, "enqueue %s: %v", job.ID, err)
+		duplicate := errors.As(err, new(*worker.DuplicateError))
+		w.count(o, duplicate, job.ID != o.id)
 		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpEnqueue, Job: job.ID, Result: result,
 			Sum: history.Sum(job.Payload), Due: dueOf(job)})
 		in = result == history.ResultOK
-		return in || o.forgets
+		return in || o.forgets || duplicate
 	})
 	return in
 }

@@ -28,6 +28,7 @@ func TestSimulation(t *testing.T) {
 			all.complete(t)
 		}
 		all.heard.judge(t, ran)
+		all.met.judge(t, ran)
 		all.report(t)
 	})
 	for seed := first; seed <= last; seed++ {
@@ -51,6 +52,7 @@ func simulate(t *testing.T, p *plan, all *tally) {
 	w.mu.Unlock()
 	all.add(w.figures, p.faults, struck)
 	all.heard.add(w.events.Events())
+	all.met.add(w)
 	for _, how := range wrong {
 		t.Error(how)
 	}
@@ -155,6 +157,7 @@ func (w *world) end() {
 	w.tasks.Wait()
 	w.remains.Wait()
 	w.redisLeft = w.left()
+	w.leaks()
 	w.redis.mini.Close()
 }
 

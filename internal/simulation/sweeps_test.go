@@ -15,6 +15,7 @@ type powers interface {
 	worker.Canceler
 	worker.Requeuer
 	worker.Knower
+	worker.Uniquer
 }
 
 // sweptQueue is a worker's queue, which its sweeps alone enqueue to: it writes down the jobs that they bring back.

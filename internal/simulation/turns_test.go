@@ -190,6 +190,7 @@ type session interface {
 	worker.CancelWatcher
 	worker.Leaser
 	worker.Waker
+	worker.Unlocker
 }
 
 // turnConsumer is a session whose claims and settlements wait for their process's turn.

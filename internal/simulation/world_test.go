@@ -46,6 +46,7 @@ type world struct {
 	over    bool            // everybody is about to stop
 	poison  string          // the id of a job that kills its worker
 	silent  map[string]span // the last time that a slot, or everybody (""), was out of touch
+	met     map[kind]int    // duplicates that were turned away, by their kinds, and those that took another's place
 	deaths  int             // of processes that poisonous jobs killed
 	offsets time.Duration   // the furthest that Redis's clock was ahead
 
@@ -285,6 +286,9 @@ func (w *world) checkpointed(job *worker.Job, at int) {
 func (w *world) saved(p *process, statuses []worker.Status, saved []worker.Saved) {
 	for i := range statuses {
 		st := &statuses[i]
+		if saved[i].OK && st.State == worker.StateRunning {
+			w.alone(st)
+		}
 		switch {
 		case !saved[i].OK || saved[i].Repeated:
 		case st.State == worker.StateQueued && st.Attempt == 0 && st.Token() > 0: // Requeue alone saves such a status
