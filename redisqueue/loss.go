@@ -38,6 +38,7 @@ type witness struct {
 	slack    time.Duration // that the two clocks may differ by, for other reasons than a step
 	last     contact
 	deadline int64 // of the lease, in ms by Redis's clock
+	first    int64 // the deadline that the session began with
 }
 
 // contact is one call that Redis has answered.
@@ -49,12 +50,16 @@ type contact struct {
 // acknowledged says that Redis has given or renewed the lease.
 func (w *witness) acknowledged(c contact, lease time.Duration) {
 	w.last, w.deadline = c, c.clock+ceilMillis(lease)
+	if w.first == 0 {
+		w.first = w.deadline
+	}
 }
 
 // renewed judges the deadline that Redis had when it renewed the lease. A beat whose reply was lost made it later, never
-// earlier, unless Redis's clock has stepped back.
+// earlier, unless Redis's clock has stepped back. It may have stepped forth again since; but no data from before the session
+// has a deadline of its lease.
 func (w *witness) renewed(c contact, deadline int64) (sign LossSign, detail string) {
-	if deadline < w.deadline && w.drift(c) >= -w.slack {
+	if w.first <= deadline && deadline < w.deadline && w.drift(c) >= -w.slack {
 		return SignLeaseEarlier, fmt.Sprintf("the lease ran until %d, acknowledged was %d", deadline, w.deadline)
 	}
 	return "", ""

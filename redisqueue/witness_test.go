@@ -27,6 +27,7 @@ func TestWitness(t *testing.T) {
 		{"an older deadline after a long outage", at(3600, 3600), acknowledged - 1, SignLeaseEarlier},
 		{"an older deadline on a clock a little behind", at(2, 1.1), acknowledged - 1, SignLeaseEarlier},
 		{"a beat ran on a clock that had stepped back", at(4, -3596), acknowledged - 3598_000, ""},
+		{"a beat ran on a clock that has come back since", at(4, 4), acknowledged - 3598_000, ""},
 		{"the clock stepped back by seconds", at(4, -1), acknowledged - 3000, ""},
 		{"an older deadline on a clock that stepped ahead", at(2, 3602), acknowledged - 1, SignLeaseEarlier},
 		{"gone at once", at(2, 2), 0, SignSessionGone},
@@ -38,6 +39,7 @@ func TestWitness(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := witness{patience: 15 * time.Second, slack: time.Second}
+			w.acknowledged(at(-20, -20), 10*time.Second)
 			w.acknowledged(at(0, 0), 10*time.Second)
 			require.EqualValues(t, acknowledged, w.deadline)
 			judge := func() (LossSign, string) { return w.renewed(c.contact, c.deadline) }
