@@ -99,7 +99,7 @@ func (c *Client) holders(ctx context.Context, jobs []*Job) map[string]Holder {
 // hasRow reports whether a job has a row that says more than that it was not enqueued, or whether that isn't known.
 func (c *Client) hasRow(ctx context.Context, id string) bool {
 	row, err := c.rowOf(ctx, id)
-	return err != nil || row != nil && !(row.State.Final() && row.Token() == 0)
+	return err != nil || row != nil && (!row.State.Final() || row.Token() > 0)
 }
 
 // errKeyFree says that nobody keeps a job out any more.

@@ -86,6 +86,24 @@ func ExampleClient_Enqueue() {
 	// [queued]
 }
 
+// One job of a key waits or runs at a time; a later one that replaces takes the place of one that waits.
+func ExampleUniqueBy() {
+	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})
+	one := worker.UniqueBy("greet:ada", worker.UniquePolicy{})
+	first, _ := client.Enqueue(context.Background(), Greeting{Name: "Ada"}, worker.WithID("first"), one)
+
+	_, err := client.Enqueue(context.Background(), Greeting{Name: "Ada L."}, worker.WithID("second"), one)
+	var duplicate *worker.DuplicateError
+	fmt.Println(errors.As(err, &duplicate), duplicate.Holder)
+
+	debounced := worker.UniqueBy("greet:ada", worker.UniquePolicy{Replace: true})
+	third, err := client.Enqueue(context.Background(), Greeting{Name: "Ada L."}, worker.After(time.Second), debounced)
+	fmt.Println(third.ID == first.ID, err)
+	// Output:
+	// true first
+	// true <nil>
+}
+
 // What waits is canceled at once; what runs is told to stop.
 func ExampleClient_Cancel() {
 	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})

@@ -24,6 +24,8 @@ import (
 // id belongs to another type or queue with an error that says so. An id that waits or runs already is left as it is,
 // without an error. Any other error comes from the database: roll back.
 //
+// Unique keys are the queue's: a duplicate is written all the same, and ends as canceled when it is pushed or swept.
+//
 // Ids that wait, run or have ended already are left unlocked. But the rows that the call writes, as any row of the table
 // that the host's transaction locks, stay locked until it ends, and on Postgres a status that comes for one of them
 // meanwhile (a duplicate that was pushed, say) waits, and with it all statuses of its pool's batch: no pool records
