@@ -1,6 +1,6 @@
 -- cancel_remove: moves a marked job that still waits among the dead and frees its unique key, and drops the mark of one
 -- that neither waits nor is held. An unmarked job that waits is another round's: it stays.
--- Includes: now, history, whole, dead, place, holder, free
+-- Includes: now, history, whole, discount, dead, place, holder, free
 -- KEYS[1] jobs
 -- KEYS[2] history
 -- KEYS[3] checkpoints
@@ -53,11 +53,7 @@ local attempts, crashes = counts(redis.call('HGET', history, id))
 redis.call('HSET', history, id, attempts .. ' ' .. crashes .. ' c')
 redis.call('ZADD', dead, string.format('%.0f', now), id)
 if redis.call('ZREM', scheduled, id) == 0 then
-  local value = redis.call('HGET', void, id)
-  if value and whole(value) == 0 then
-    redis.call('HDEL', void, id) -- garbage
-  end
-  redis.call('HINCRBY', void, id, 1) -- its entry in pending or suspects no longer counts
+  discount(void, id)
 end
 redis.call('HDEL', cancels, id)
 free(unique, id)

@@ -1,6 +1,6 @@
 -- edit: replaces a waiting job's body, if it is still the one that was read, and perhaps when it is due. A job that
 -- waited in a list and is due later now leaves its entry there, which no longer counts.
--- Includes: now, wake, schedule, history, whole, place
+-- Includes: now, wake, schedule, history, whole, discount, move, place
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] cancels
@@ -54,32 +54,15 @@ local due = redis.call('ZSCORE', scheduled, id)
 local at = due and tonumber(due) or 0
 redis.call('HSET', jobs, id, ARGV[3])
 
--- remember writes when a job with a history is due again; others tell by their bodies.
-local function remember()
+if move ~= 'stay' then
+  at = move == '' and now or tonumber(move) + (string.sub(move, 1, 1) == '+' and now or 0)
   local value = redis.call('HGET', history, id)
-  if value then
+  if value and (due or at > now) then -- one without a history tells by its body when it is due
     local attempts, crashes = counts(value)
     local _, trace = since(value)
     redis.call('HSET', history, id, attempts .. ' ' .. crashes .. ' ' .. string.format('%.0f', math.max(at, now))
       .. (trace ~= '' and ' ' .. trace or ''))
   end
-end
-if move ~= 'stay' then
-  local earlier = false
-  at = move == '' and now or tonumber(move) + (string.sub(move, 1, 1) == '+' and now or 0)
-  if due or at > now then
-    remember()
-    earlier = schedule(scheduled, {string.format('%.0f', at), id})
-  end
-  if not due and at > now then
-    local value = redis.call('HGET', void, id)
-    if value and whole(value) == 0 then
-      redis.call('HDEL', void, id) -- garbage
-    end
-    redis.call('HINCRBY', void, id, 1)
-  end
-  if earlier or (due and at <= now) then
-    set_wake(wake)
-  end
+  move_waiting(id, at, now, scheduled, void, wake)
 end
 return {place, at > now and string.format('%.0f', at) or 0}

@@ -1,6 +1,6 @@
 -- replace: makes a waiting job another one that has the same id and unique key, if it is still the one that was read. A job
 -- that waited in a list and is due later now leaves its entry there, which no longer counts.
--- Includes: now, wake, schedule, history, whole, place, holder
+-- Includes: now, wake, schedule, history, whole, discount, move, place, holder
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -57,7 +57,6 @@ end
 
 local now, due = now_ms(), ARGV[4]
 local at = due == '' and now or tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
-local before = redis.call('ZSCORE', scheduled, id)
 redis.call('HSET', jobs, id, ARGV[3])
 redis.call('SET', unique, id, 'PX', ARGV[5])
 redis.call('HDEL', checkpoints, id)
@@ -66,18 +65,5 @@ if value then -- since when it can run is another time now
   local attempts, crashes = counts(value)
   redis.call('HSET', history, id, attempts .. ' ' .. crashes)
 end
-local earlier = false
-if before or at > now then
-  earlier = schedule(scheduled, {string.format('%.0f', at), id})
-end
-if not before and at > now then
-  local entries = redis.call('HGET', void, id)
-  if entries and whole(entries) == 0 then
-    redis.call('HDEL', void, id) -- garbage
-  end
-  redis.call('HINCRBY', void, id, 1)
-end
-if earlier or (before and at <= now) then
-  set_wake(wake)
-end
+move_waiting(id, at, now, scheduled, void, wake)
 return {place}
