@@ -100,8 +100,9 @@ func (c *Client) saveFinal(ctx context.Context, st Status) (State, error) {
 
 // Requeue opens a new round for a job that failed or was canceled: it waits again, at once, with attempts and crashes
 // 0 and its checkpoint kept. ErrJobActive means that it waits or runs, ErrJobNotFound that nothing is known of it, and
-// a *FinishedError that it succeeded. A *DuplicateError means that another job has its unique key by now. After any other error but ErrRefused the round may be open, or be opened later. A
-// Requeue that was cut short can be repeated; of several at the same moment, those that come too late get ErrJobActive.
+// a *FinishedError that it succeeded. A *DuplicateError means that another job has its unique key by now. After any other
+// error but ErrRefused the round may be open, or be opened later. A Requeue that was cut short can be repeated; of several
+// at the same moment, those that come too late get ErrJobActive.
 func (c *Client) Requeue(ctx context.Context, id string, opts ...JobOption) error {
 	if c.requeuer == nil {
 		return fmt.Errorf("requeue job %q: the queue cannot requeue: %w", id, errors.ErrUnsupported)

@@ -156,9 +156,7 @@ func (c *Client) rowOf(ctx context.Context, id string) (*Status, error) {
 	return row, err
 }
 
-// recordReplaced saves the status of a job that another one has taken the place of. It follows the row that was read before:
-// claims that the row may tell of were over when the job waited, and those that came since have larger tokens. So what isn't
-// OK was overtaken.
+// recordReplaced saves the status of a job that another one has taken the place of.
 func (c *Client) recordReplaced(ctx context.Context, row *Status, job *Job) error {
 	if row == nil || row.State.Final() || row.edited() == 0 {
 		return nil
@@ -168,12 +166,8 @@ func (c *Client) recordReplaced(ctx context.Context, row *Status, job *Job) erro
 	if row.State == StateRetrying {
 		st.State = StateRetrying
 	}
-	saved, err := save(ctx, c.store, []Status{st})
-	if err != nil {
+	if err := c.saveChanged(ctx, st); err != nil {
 		return fmt.Errorf("job %q is replaced, its status is not recorded: %w", job.ID, err)
-	}
-	if saved[0].OK {
-		c.notes.announce(st)
 	}
 	return nil
 }

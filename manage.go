@@ -13,7 +13,8 @@ const maxEdits = 5
 // Edit changes a job that waits. change is called with a copy of the job as it is in the queue, and again with a later one
 // when somebody else was faster; an error of its own ends the call. It may replace the payload (not write into its bytes),
 // headers, retry policy, timeout and expiry. When it sets Delay or another RunAt, a zero one included, the job waits until
-// then; otherwise for what it waited for before. The id, type, queue, topic, key and time of enqueue stay.
+// then; otherwise for what it waited for before. The id, type, queue, topic, key, unique key and time of enqueue stay, and
+// so does the time at which a unique key expires.
 //
 // A job is claimed either as it was or as it is afterwards. The errors say why it stayed as it was: ErrJobActive (it is
 // held), a *FinishedError, ErrJobNotFound, ErrCanceled (a cancel is under way), or ErrJobChanged. OnQueue is needed as
@@ -110,8 +111,8 @@ func (c *Client) changed(info JobInfo, change func(*Job, Place) error) (*Job, er
 		return nil, err
 	}
 	if after.ID != before.ID || after.Type != before.Type || after.Queue != before.Queue || after.Topic != before.Topic ||
-		after.Key != before.Key || !after.EnqueuedAt.Equal(before.EnqueuedAt) {
-		return nil, errors.New("the id, type, queue, topic, key and time of enqueue must stay")
+		after.Key != before.Key || after.Unique != before.Unique || !after.EnqueuedAt.Equal(before.EnqueuedAt) {
+		return nil, errors.New("the id, type, queue, topic, key, unique key and time of enqueue must stay")
 	}
 	if after.Delay > 0 && after.RunAt.Equal(before.RunAt) {
 		after.RunAt = time.Now().Add(after.Delay)
@@ -120,9 +121,7 @@ func (c *Client) changed(info JobInfo, change func(*Job, Place) error) (*Job, er
 	return after, after.check(c.maxPayload)
 }
 
-// recordEdit saves the status of an edited job. It follows the row that was read before the edit: claims that the row may
-// tell of were over when the job waited, and those that came since have larger tokens, before which it yields. So what
-// isn't OK was overtaken.
+// recordEdit saves the status of an edited job.
 func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job *Job, due time.Time) error {
 	if row == nil {
 		return nil
@@ -141,14 +140,21 @@ func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job 
 	if job.Retry.MaxAttempts > 0 {
 		st.MaxAttempts = job.Retry.MaxAttempts
 	}
-	saved, err := save(ctx, c.store, []Status{st})
-	if err != nil {
+	if err := c.saveChanged(ctx, st); err != nil {
 		return fmt.Errorf("the job is edited, its status is not recorded: %w", err)
 	}
-	if saved[0].OK {
+	return nil
+}
+
+// saveChanged saves the status of a job that was changed while it waited, and announces it. It follows the row that was read
+// before the change: claims that the row may tell of were over when the job waited, and those that came since have larger
+// tokens, before which it yields. So what isn't OK was overtaken.
+func (c *Client) saveChanged(ctx context.Context, st Status) error {
+	saved, err := save(ctx, c.store, []Status{st})
+	if err == nil && saved[0].OK {
 		c.notes.announce(st)
 	}
-	return nil
+	return err
 }
 
 // Delete ends a job that waits as Cancel does, and drops what the queue keeps of it, or of one that is dead. ErrJobActive

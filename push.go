@@ -13,8 +13,9 @@ import (
 // call announces again, which a Notifier that knows versions, as redisnotify does, leaves out once the job has gone on.
 //
 // Jobs whose unique key another one has are listed with a *DuplicateError, and their rows end as canceled. Where that cannot
-// be recorded, or the job has run before, the error is another one: the row waits for a sweep that finds the key free. One with UniquePolicy.Replace takes the place of a waiting one that was enqueued before it, and is listed
-// all the same: nothing runs under its id.
+// be recorded, or the job has run before, the error is another one: the row waits for a sweep that finds the key free. One
+// with UniquePolicy.Replace takes the place of a waiting one that was enqueued before it, and is listed all the same:
+// nothing runs under its id.
 //
 // Jobs whose id the queue knows as ended are listed in an *EnqueueError with a *FinishedError, and their rows end, too, if
 // they still wait for their first run or the store is a Getter; but not where a Requeue has opened a round.
