@@ -46,8 +46,12 @@ func (w *world) alone(st *worker.Status) {
 // stays are the keys of a queue that may be left when no job waits or runs any more. Of those with job ids in them only
 // what is kept of dead jobs may.
 var stays = []func(key string, expires bool) bool{
-	func(key string, _ bool) bool { return key == "token" || key == "wake" || key == "dead" },
-	func(key string, expires bool) bool { return strings.HasPrefix(key, "overtaking:") && expires },
+	func(key string, _ bool) bool {
+		return key == "token" || key == "wake" || key == "dead" || strings.HasSuffix(key, ":queues") // the names of all queues
+	},
+	func(key string, expires bool) bool {
+		return (key == "rates" || strings.HasPrefix(key, "overtaking:")) && expires
+	},
 	func(key string, expires bool) bool {
 		return strings.HasPrefix(key, "unique:"+string(seldom)) && expires
 	},
