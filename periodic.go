@@ -32,7 +32,8 @@ type Periodic struct {
 	// Permanent gives the tick up.
 	PayloadAt func(tick time.Time) (Payload, error)
 	// Options are those of its jobs, ranking before the payload's own. They can set neither the id nor At; After(d)
-	// postpones each job behind its tick. The queue that they name is the same for all ticks.
+	// postpones each job behind its tick. The queue that they name is the same for all ticks. UniqueBy keeps a tick from
+	// being enqueued while the job of an earlier one has the key: that one is left out. It cannot replace here.
 	Options []JobOption
 	// Missed says what becomes of ticks at which nobody ran, or Redis did not answer. Zero means MissedSkip.
 	Missed MissedPolicy
@@ -167,6 +168,8 @@ func (s *ticking) job(tick time.Time) (*Job, error) {
 		switch {
 		case j.ID != "":
 			wrong = errors.New("an option sets the id, which is made of name and tick")
+		case j.replaces():
+			wrong = errors.New("UniquePolicy.Replace is among the options: it is not for periodic jobs")
 		case !j.RunAt.IsZero():
 			wrong = errors.New("At is among the options: it would be the same time for all ticks")
 		case s.queue != "" && or(j.Queue, DefaultQueue) != s.queue:

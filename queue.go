@@ -278,9 +278,9 @@ type Ticker interface {
 	// its clock's time if that is earlier, and returns that.
 	LastTick(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error)
 	// EnqueueTick enqueues the job of a tick and remembers the tick, in one step, unless this tick or a later one is
-	// remembered already: then it reports false and does nothing. An id that waits, is held or is dead stays as it is, and
-	// the tick is remembered. Errors are those of Enqueue; a tick that is more than a minute ahead of the queue's clock is
-	// refused, with ErrRefused. Repeating an unknown outcome is safe.
+	// remembered already: then it reports false and does nothing. An id that waits, is held or is dead stays as it is, a
+	// job whose unique key another one has is turned away, and the tick is remembered. Errors are those of Enqueue; a tick
+	// that is more than a minute ahead of the queue's clock is refused, with ErrRefused. Repeating an unknown outcome is safe.
 	EnqueueTick(ctx context.Context, name string, tick time.Time, job *Job) (bool, error)
 }
 

@@ -35,10 +35,10 @@ func notNow(refusal, why error) error {
 	return fmt.Errorf("not enqueued now (%s), but %w: %w", refusal.Error(), errRowWaits, why)
 }
 
-// saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; duplicates, by which
-// nobody needs to be alarmed, as canceled; and those that
-// turned out to be over as what they are, under the tokens that are given, or 0. A job whose fate isn't known goes on
-// waiting, for its row and its users. It returns the ids of which that could not be recorded, and why.
+// saveRefused marks the jobs that the queue clearly refused as failed, with token 0: "not enqueued"; duplicates and ticks
+// that came too late, by which nobody needs to be alarmed, as canceled; and those that turned out to be over as what they
+// are, under the tokens that are given, or 0. A job whose fate isn't known goes on waiting, for its row and its users. It
+// returns the ids of which that could not be recorded, and why.
 func (c *Client) saveRefused(
 	ctx context.Context, push []*Job, tokens map[string]int64, failed map[string]error,
 ) (unsaved map[string]error) {
@@ -52,7 +52,7 @@ func (c *Client) saveRefused(
 		switch {
 		case errors.As(why, &finished):
 			st.State, st.Error = or(finished.State, StateFailed), cleanText(why.Error())
-		case isDuplicate(why): // nothing went wrong
+		case isDuplicate(why) || errors.Is(why, errPassed): // nothing went wrong
 			st.State, st.Error = StateCanceled, cleanText("not enqueued: "+why.Error())
 		case errors.Is(why, ErrRefused):
 			st.State, st.Error = StateFailed, cleanText("not enqueued: "+why.Error())

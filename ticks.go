@@ -154,7 +154,10 @@ func (t *ticks) enqueue(s *ticking, tick time.Time) error {
 	ctx, cancel := context.WithTimeout(t.pool.hardCtx, tickTimeout)
 	defer cancel()
 	s.first, err = t.pool.client.enqueueTick(ctx, t.ticker, s.Name, tick, job)
-	if errors.As(err, new(*FinishedError)) {
+	if isDuplicate(err) {
+		t.pool.log.Debug("a tick's job is not enqueued: another one has its unique key", "name", s.Name, "tick", tickText(tick))
+	}
+	if isDuplicate(err) || errors.As(err, new(*FinishedError)) {
 		return nil
 	}
 	return err
@@ -239,6 +242,8 @@ func (c *Client) withdraw(ctx context.Context, job *Job) {
 			return
 		}
 	}
-	why := fmt.Errorf("%w: this tick or a later one was enqueued before", ErrRefused)
-	c.saveRefused(ctx, []*Job{job}, nil, map[string]error{job.ID: why})
+	c.saveRefused(ctx, []*Job{job}, nil, map[string]error{job.ID: errPassed})
 }
+
+// errPassed says why a tick's job has a row and was not enqueued.
+var errPassed = errors.New("this tick or a later one was enqueued before")

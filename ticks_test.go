@@ -89,6 +89,25 @@ func TestTicksRunInTime(t *testing.T) {
 	})
 }
 
+func TestTicksOfOneKeyDoNotOverlap(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var got ran
+		start := time.Now()
+		slow := func(ctx context.Context, job *worker.Job, p ping) error {
+			time.Sleep(3*time.Minute + 30*time.Second)
+			return got.handle(ctx, job, p)
+		}
+		p := minutely(worker.MissedAll)
+		p.Options = []worker.JobOption{worker.UniqueBy("ping", worker.UniquePolicy{})}
+		r := newRig(t, slow, periodic(p)).start()
+		defer r.stop()
+		r.after(13 * time.Minute)
+		assert.Equal(t, []float64{1, 5, 9}, got.minutes(start))
+		turnedAway := "ping@" + start.Add(2*time.Minute).UTC().Format(time.RFC3339)
+		assert.Equal(t, []worker.State{worker.StateQueued, worker.StateCanceled}, r.states(turnedAway))
+	})
+}
+
 func TestTicksGoOnWhereverTheyWere(t *testing.T) {
 	for _, c := range []struct {
 		missed worker.MissedPolicy
@@ -359,7 +378,7 @@ func TestRowOfATickThatHasPassed(t *testing.T) {
 		r.after(10*time.Minute + time.Second)
 		assert.Equal(t, []float64{1, 3, 4, 5, 6, 7, 8, 9, 10}, got.minutes(start))
 		passed := r.last("ping@" + start.Add(2*time.Minute).UTC().Format(time.RFC3339))
-		assert.Equal(t, worker.StateFailed, passed.State)
+		assert.Equal(t, worker.StateCanceled, passed.State)
 		assert.Contains(t, passed.Error, "not enqueued")
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -52,8 +53,12 @@ func (q *Queue) EnqueueTick(ctx context.Context, name string, tick time.Time, jo
 	if err != nil {
 		return false, fmt.Errorf("enqueue a tick: %w: %w", worker.ErrRefused, err)
 	}
-	keys := tickScript.keysFor(keysOf(q.config.Namespace, job.Queue), "")
-	args := []string{name, strconv.FormatInt(tick.UnixMilli(), 10), job.ID, rueidis.BinaryString(body), dueArg(job)}
+	expiry := ""
+	if job.Unique != nil {
+		expiry = expiryArg(job)
+	}
+	keys := tickScript.keysFor(keysOf(q.config.Namespace, job.Queue).of(job.Unique), "")
+	args := []string{name, strconv.FormatInt(tick.UnixMilli(), 10), job.ID, rueidis.BinaryString(body), dueArg(job), expiry}
 	reply, unsure := q.accept(ctx, job.Queue, tickScript, keys, args)
 	if unsure != nil && !errors.As(unsure, new(*NotReplicatedError)) {
 		return false, explain(doing, job.Queue, unsure)
@@ -70,8 +75,11 @@ func (q *Queue) EnqueueTick(ctx context.Context, name string, tick time.Time, jo
 	case "new", "known":
 		return unsure == nil, explain(doing, job.Queue, unsure)
 	}
-	finished := &worker.FinishedError{ID: job.ID, State: finalState(answer)}
-	return false, &worker.EnqueueError{Failed: map[string]error{job.ID: finished}}
+	refused := error(&worker.FinishedError{ID: job.ID, State: finalState(answer)})
+	if holder, ok := strings.CutPrefix(answer, "unique "); ok && job.Unique != nil {
+		refused = &worker.DuplicateError{Key: job.Unique.Key, Holder: holder}
+	}
+	return false, &worker.EnqueueError{Failed: map[string]error{job.ID: refused}}
 }
 
 func checkSchedule(queue, name string) error {

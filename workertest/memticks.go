@@ -51,7 +51,7 @@ func (q *MemoryQueue) EnqueueTick(ctx context.Context, name string, tick time.Ti
 		return false, nil
 	}
 	err := q.enqueueLocked(job)
-	if err == nil || errors.As(err, new(*worker.FinishedError)) {
+	if err == nil || errors.As(err, new(*worker.FinishedError)) || errors.As(err, new(*worker.DuplicateError)) {
 		q.rememberLocked(key, tick)
 	}
 	if err != nil {

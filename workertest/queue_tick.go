@@ -31,6 +31,8 @@ var tickRows = []row[*queueBench]{
 		promise: "an id that waits or is held stays as it is, and the tick is remembered"},
 	{name: "tick of a dead job", run: tickOfDead,
 		promise: "a dead job is not enqueued: a *FinishedError in an *EnqueueError says so, and the tick is remembered"},
+	{name: "unique ticks", run: uniqueTicks,
+		promise: "a tick's job takes its unique key; one whose key another job has is not enqueued, with a *DuplicateError, and the tick is remembered"},
 	{name: "delayed ticks", run: delayedTicks,
 		promise: "the job of a tick waits for its time"},
 }
@@ -214,6 +216,22 @@ func tickOfDead(b *queueBench) {
 	b.finished(err, job.ID, worker.StateFailed)
 	b.lastTicked(b.name, "s", at)
 	c.none("it is dead")
+}
+
+func uniqueTicks(b *queueBench) {
+	b.uniquer()
+	at := b.someTick()
+	first, second, third := b.unique(), b.unique(), b.unique()
+	b.ticked(at, first, true)
+	b.keptOut(second, first)
+	_, err := b.ticker().EnqueueTick(b.ctx, "s", at.Add(time.Second), second)
+	b.duplicate(err, second, first)
+	b.lastTicked(b.name, "s", at.Add(time.Second))
+	c := b.consume()
+	c.settle(worker.ActionComplete, c.one())
+	c.none("the second tick was turned away")
+	b.ticked(at.Add(2*time.Second), third, true)
+	b.sameOrder(c.claim(1), []*worker.Job{third})
 }
 
 func delayedTicks(b *queueBench) {

@@ -65,6 +65,16 @@ var forgetsTicks = faultyTicks("forgets ticks of known ids", func(q *MemoryQueue
 	}
 })
 
+// forgetsTurnedAway remembers a tick only if its job was not turned away.
+var forgetsTurnedAway = faultyTicks("forgets ticks of duplicates", func(q *MemoryQueue) enqueuesTick {
+	return func(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error) {
+		if holders, err := q.Holders(ctx, job); err == nil && holders[0].ID != "" {
+			return false, q.Enqueue(ctx, job)
+		}
+		return q.EnqueueTick(ctx, name, tick, job)
+	}
+})
+
 // changesLast changes what LastTick is asked and what it says.
 func changesLast(what string, change func(queue, name *string, begin *time.Time) func(last, now *time.Time)) broken[worker.Queue] {
 	return faulty(what, func(q *faultyQueue) {
@@ -87,8 +97,11 @@ var badAtTick = map[string][]broken[worker.Queue]{
 		changesTicks("remembers whole seconds", func(_ *string, at *time.Time, _ *worker.Job) { *at = at.Truncate(time.Second) }),
 		changesTicks("forgets the tick", func(name *string, _ *time.Time, _ *worker.Job) { *name += "?" }),
 	},
-	"tick twice":    {plainTicks},
-	"older ticks":   {plainTicks},
+	"tick twice":  {plainTicks},
+	"older ticks": {plainTicks},
+	"unique ticks": {
+		changesTicks("drops unique keys", func(_ *string, _ *time.Time, job *worker.Job) { job.Unique = nil }), forgetsTurnedAway,
+	},
 	"ticks at once": {plainTicks, inTwoSteps},
 	"schedules apart": {
 		changesTicks("takes all schedules for one", func(name *string, _ *time.Time, _ *worker.Job) { *name = "s" }),
