@@ -55,7 +55,14 @@ func (v *view) recoveredLate(s *story) string {
 		return ""
 	}
 	return v.orphaned(s, func(_ run, died int64, next run) string {
-		if next.start.suspect() || next.start.At <= v.slotFree(next, v.deadline(died, v.Timing.recovery()+v.Timing.Slack)) {
+		within := v.Timing.recovery() + v.Timing.Slack
+		by := v.deadline(died, within)
+		for _, e := range s.dues {
+			if e.At > died && e.At <= next.start.At { // somebody else's time counts now
+				by = max(by, v.deadline(e.Due, within))
+			}
+		}
+		if next.start.suspect() || next.start.At <= v.slotFree(next, by) {
 			return ""
 		}
 		return fmt.Sprintf("its worker died, and it started again %v later", time.Duration(next.start.At-died))

@@ -51,6 +51,14 @@ var recovered = []scene{
 		c.Timing.Lease = 5 * time.Second
 		c.also(26, Event{Op: OpEnd, Proc: "c"})
 	}, ""},
+	{"recovered late, as it was put off meanwhile", func(c *Checker) {
+		c.Timing.Lease = 5 * time.Second
+		c.also(25, Event{Op: OpEnqueue, Proc: "p", Job: "j", Result: ResultOK, Sum: 7, Due: seconds(34)})
+	}, ""},
+	{"recovered late, though it was put off for a moment", func(c *Checker) {
+		c.Timing.Lease = 5 * time.Second
+		c.also(21, Event{Op: OpEnqueue, Proc: "p", Job: "j", Result: ResultOK, Sum: 7, Due: seconds(22)})
+	}, "its worker died, and it started again 15s later"},
 	{"recovered late, a suspect", func(c *Checker) {
 		c.Timing.Lease, c.Events[startsB].Crashes = 5*time.Second, 2
 		c.also(0.5, Event{Op: OpEnd, Proc: "c"})

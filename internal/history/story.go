@@ -20,6 +20,7 @@ type story struct {
 	settles  []Event  // that were executed
 	cut      []Event  // claims whose reply was lost
 	missed   []Event  // what sweeps had to enqueue again
+	dues     []Event  // enqueues that were to wait: a later one may have taken the job's place
 	answered int64    // when an enqueue was OK first, 0: never
 	places   []string // where Redis has the job, void entries subtracted
 	keys     []string // and all keys that name it
@@ -84,6 +85,9 @@ func (s *story) enqueued(e Event) {
 		s.first = e
 	}
 	s.possible = true
+	if e.Due != 0 {
+		s.dues = append(s.dues, e)
+	}
 	if e.Result == ResultOK && !s.accepted {
 		s.accepted, s.answered = true, e.At
 	}
