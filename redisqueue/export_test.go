@@ -62,3 +62,12 @@ func Scripts() map[string]string {
 	}
 	return all
 }
+
+// Outboxes returns how many queues have an outbox.
+func Outboxes(q *Queue) (n int) {
+	q.outboxes.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
+}

@@ -5,28 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"github.com/real-staging-ai/go-worker"
 )
 
 const (
-	// argsPerJob is how many arguments the enqueue script takes for each job: id, encoded job, and when it is due.
-	argsPerJob = 3
 	// maxCalls is how many enqueue calls of a queue are under way at most, and worthACall how many jobs make another one
 	// worth its price before one of them has returned: so client and server work at the same time. By measurement,
 	// with 64 producers: one call at a time carries 137,000 jobs/s, two 169,000, four 186,000; without the second rule
 	// four are no better than one.
 	maxCalls   = 4
 	worthACall = 16
+	// patience is after how long what waits is worth a call of its own, however little it is: the calls under way may be
+	// large ones, or on a connection that is dead.
+	patience = 20 * time.Millisecond
 	// maxShared is how many bytes of encoded jobs a shared call has: what is larger gains nothing by company, and would let
 	// small jobs share its fate on a slow link.
 	maxShared = 256 << 10
+	// maxOutboxes is how many queues have an outbox, apart from those in use: a producer may invent names.
+	maxOutboxes = 1_000
 )
 
 // outbox is where the enqueue calls of one queue meet: while script calls are under way the jobs of other callers
@@ -40,64 +40,30 @@ type outbox struct {
 	listed atomic.Bool // the queue's name is among all names, or about to be
 
 	mu      sync.Mutex
-	waiting []*parcel
-	jobs    int // in the waiting parcels
-	bytes   int // of them
-	calls   int // under way; who made them sees to the waiting ones
+	waiting []*group
+	jobs    int  // in the waiting groups
+	bytes   int  // of them
+	calls   int  // under way; who made them sees to the waiting ones
+	timed   bool // a timer looks after those that wait for too long
 }
 
-// parcel is what one caller sends in one call: at most maxElements jobs, and maxCallBytes unless one job has more.
-type parcel struct {
-	args  []string // argsPerJob for each job
-	keys  []string // the unique keys of those jobs that have one, in their order
-	bytes int      // of encoded jobs
-
-	since   time.Time     // when it began to wait
-	done    chan struct{} // closed when the outcome is there, if it waits
-	outcome outcome
-	lone    [argsPerJob]string // the args of a parcel of one job
+// group is what shares a call: the parcels of callers that came one after the other.
+type group struct {
+	parcels []*parcel
+	jobs    int
+	bytes   int
+	sent    bool          // it doesn't wait any more
+	done    chan struct{} // closed when the outcome of its parcels is there, or it was split
+	split   bool          // those that had waited for too long were dropped, and the others are in another group
 }
 
-// newParcel returns a parcel for that many jobs.
-func newParcel(jobs int) *parcel {
-	p := &parcel{}
-	if p.args = p.lone[:0]; jobs > 1 {
-		p.args = make([]string, 0, argsPerJob*jobs)
-	}
-	return p
+func newGroup(parcels int) *group {
+	return &group{parcels: make([]*parcel, 0, parcels), done: make(chan struct{})}
 }
 
-// addUnique takes in the unique key of the job that is added next, and returns what its due argument has behind it.
-func (p *parcel) addUnique(k keys, job *worker.Job) string {
-	p.keys = append(p.keys, k.unique(job.Unique.Key))
-	return " " + expiryArg(job)
-}
-
-// uniqueKey returns the unique key of the job in a place.
-func (p *parcel) uniqueKey(place int) string {
-	n := -1
-	for i := range place + 1 {
-		if strings.Contains(p.args[argsPerJob*i+2], " ") {
-			n++
-		}
-	}
-	_, key, _ := strings.Cut(p.keys[n], "}:"+keyUnique+":")
-	return key
-}
-
-func (p *parcel) jobs() int { return len(p.args) / argsPerJob }
-
-// outcome is what became of a parcel.
-type outcome struct {
-	known []knownJob // the jobs that were not new, if the script has run
-	err   error      // why it is not known to have run; a *NotReplicatedError when it has, all the same
-}
-
-// knownJob is what the script says about a job that was not new.
-type knownJob struct {
-	place  int // in its parcel, from 0
-	answer string
-	text   string // the error that it was refused with
+// fits reports whether a parcel can share the group's call. One alone always can.
+func (g *group) fits(p *parcel) bool {
+	return len(g.parcels) == 0 || g.jobs+p.jobs() <= maxElements && g.bytes+p.bytes <= maxShared
 }
 
 // outbox returns the outbox of a queue.
@@ -106,8 +72,23 @@ func (q *Queue) outbox(queue string) *outbox {
 		return o.(*outbox)
 	}
 	keys := enqueueScript.keysFor(keysOf(q.config.Namespace, queue), "")
-	o, _ := q.outboxes.LoadOrStore(queue, &outbox{queue: q, name: queue, keys: keys})
+	o, known := q.outboxes.LoadOrStore(queue, &outbox{queue: q, name: queue, keys: keys})
+	if !known && q.opened.Add(1) > maxOutboxes {
+		q.opened.Store(0)
+		q.outboxes.Range(func(name, o any) bool {
+			if !o.(*outbox).busy() {
+				q.outboxes.Delete(name)
+			}
+			return true
+		})
+	}
 	return o.(*outbox)
+}
+
+func (o *outbox) busy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.calls > 0
 }
 
 // errNotSent is why nothing was written of jobs that never left their outbox.
@@ -120,97 +101,159 @@ func (o *outbox) send(ctx context.Context, p *parcel) outcome {
 	if err := ctx.Err(); err != nil {
 		return outcome{err: errNotSent(err)}
 	}
-	if !o.enter(p) {
+	g := o.enter(p)
+	if g == nil {
 		defer o.leave() // also when the client panics
 		o.call(ctx, []*parcel{p})
 		return p.outcome
 	}
-	select {
-	case <-p.done:
-		return p.outcome
-	case <-ctx.Done():
-	}
-	if o.withdraw(p) {
-		return outcome{err: errNotSent(ctx.Err())}
-	}
-	select {
-	case <-p.done:
-		return p.outcome
-	default:
-		return outcome{err: ctx.Err()}
+	for {
+		select {
+		case <-g.done:
+		case <-ctx.Done():
+			return o.giveUp(p, ctx.Err())
+		}
+		if !g.split {
+			return p.outcome
+		}
+		over := false
+		if g, over = o.lookUp(p); over {
+			return p.outcome
+		}
 	}
 }
 
-// enter reports whether the parcel waits now, as a call is under way. If not, the caller makes one of its own.
-func (o *outbox) enter(p *parcel) (waits bool) {
+// enter returns the group that the parcel waits in, as a call is under way; nil when the caller makes one of its own.
+func (o *outbox) enter(p *parcel) *group {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.calls == 0 {
 		o.calls++
-		return false
+		return nil
 	}
-	p.since, p.done = time.Now(), make(chan struct{})
-	o.waiting = append(o.waiting, p)
-	o.countLocked(p, 1)
+	p.since = time.Now()
+	if n := len(o.waiting); n == 0 || !o.waiting[n-1].fits(p) {
+		o.waiting = append(o.waiting, newGroup(worthACall))
+	}
+	g := o.waiting[len(o.waiting)-1]
+	o.joinLocked(g, p)
 	if o.calls < maxCalls && o.worthLocked() {
 		o.calls++
 		go o.serve(o.takeLocked())
+	} else if !o.timed {
+		o.timed = true
+		time.AfterFunc(patience, o.hurry)
 	}
-	return true
+	return g
 }
 
-func (o *outbox) countLocked(p *parcel, n int) {
-	o.jobs += n * p.jobs()
-	o.bytes += n * p.bytes
+func (o *outbox) joinLocked(g *group, p *parcel) {
+	p.group = g
+	g.parcels = append(g.parcels, p)
+	o.countLocked(g, p, 1)
+}
+
+func (o *outbox) countLocked(g *group, p *parcel, n int) {
+	jobs, bytes := n*p.jobs(), n*p.bytes
+	g.jobs, o.jobs = g.jobs+jobs, o.jobs+jobs
+	g.bytes, o.bytes = g.bytes+bytes, o.bytes+bytes
 }
 
 // worthLocked reports whether what waits is worth a call though others are under way.
 func (o *outbox) worthLocked() bool { return o.jobs >= worthACall || o.bytes >= maxShared }
 
+// hurry makes another call when something has waited for too long, and looks again while something waits.
+func (o *outbox) hurry() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.timed = o.jobs > 0; !o.timed {
+		return
+	}
+	if o.calls < maxCalls && time.Since(o.oldestLocked()) >= patience {
+		o.calls++
+		go o.serve(o.takeLocked())
+	}
+	time.AfterFunc(patience, o.hurry)
+}
+
+// oldestLocked returns when the first one of those that wait came.
+func (o *outbox) oldestLocked() time.Time {
+	o.skipEmptyLocked()
+	return o.waiting[0].parcels[0].since
+}
+
+// skipEmptyLocked drops groups that all have left.
+func (o *outbox) skipEmptyLocked() {
+	for len(o.waiting) > 0 && len(o.waiting[0].parcels) == 0 {
+		o.waiting = o.waiting[1:]
+	}
+}
+
+// giveUp returns the outcome of a parcel whose caller waits no longer.
+func (o *outbox) giveUp(p *parcel, why error) outcome {
+	if o.withdraw(p) {
+		return outcome{err: errNotSent(why)}
+	}
+	g, _ := o.lookUp(p)
+	select {
+	case <-g.done:
+		return p.outcome
+	default:
+		return outcome{err: why}
+	}
+}
+
 // withdraw takes a parcel back, and reports whether it still waited.
 func (o *outbox) withdraw(p *parcel) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	i := slices.Index(o.waiting, p)
-	if i < 0 {
+	g := p.group
+	if g.sent {
 		return false
 	}
-	o.waiting = slices.Delete(o.waiting, i, i+1)
-	o.countLocked(p, -1)
+	i := slices.Index(g.parcels, p)
+	g.parcels = slices.Delete(g.parcels, i, i+1)
+	o.countLocked(g, p, -1)
 	return true
+}
+
+// lookUp returns the group that a parcel belongs to by now, and whether it was dropped from it.
+func (o *outbox) lookUp(p *parcel) (g *group, dropped bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return p.group, p.group.split
 }
 
 // leave follows a call that has returned: what has gathered meanwhile is sent by a goroutine.
 func (o *outbox) leave() {
-	if batch := o.next(); batch != nil {
-		go o.serve(batch)
+	if g := o.next(); g != nil {
+		go o.serve(g)
 	}
 }
 
 // serve makes a call for others. A client that panics fails them, but not the process.
-func (o *outbox) serve(batch []*parcel) {
+func (o *outbox) serve(g *group) {
 	returned := false
 	defer o.leave()
 	defer func() {
-		v := recover()
-		for _, p := range batch {
-			if !returned {
+		if v := recover(); !returned {
+			for _, p := range g.parcels {
 				p.outcome = outcome{err: fmt.Errorf("the Redis client panicked: %v", v)}
 			}
-			close(p.done)
 		}
+		close(g.done)
 	}()
-	o.call(context.Background(), batch)
+	o.call(context.Background(), g.parcels)
 	returned = true
 }
 
 // next takes what goes into the next call, or returns nil when that is left to another call under way, or to who comes
 // next.
-func (o *outbox) next() []*parcel {
+func (o *outbox) next() *group {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dropStaleLocked()
-	if len(o.waiting) == 0 || o.calls > 1 && !o.worthLocked() {
+	if o.jobs == 0 || o.calls > 1 && !o.worthLocked() {
 		o.calls--
 		return nil
 	}
@@ -220,38 +263,38 @@ func (o *outbox) next() []*parcel {
 // dropStaleLocked ends the wait of parcels that calls before them have kept for too long.
 func (o *outbox) dropStaleLocked() {
 	limit := o.queue.config.Timeout
-	for len(o.waiting) > 0 && time.Since(o.waiting[0].since) >= limit {
-		p := o.waiting[0]
-		o.popLocked(1)
-		p.outcome = outcome{err: errNotSent(fmt.Errorf("the calls before it took %v", limit))}
-		close(p.done)
-	}
-}
-
-// takeLocked takes as many of the waiting parcels as share a call.
-func (o *outbox) takeLocked() []*parcel {
-	n, jobs, bytes := 0, 0, 0
-	for _, p := range o.waiting {
-		jobs, bytes = jobs+p.jobs(), bytes+p.bytes
-		if n > 0 && (jobs > maxElements || bytes > maxShared) {
-			break
+	for o.jobs > 0 && time.Since(o.oldestLocked()) >= limit {
+		g := o.takeLocked()
+		fresh := slices.IndexFunc(g.parcels, func(p *parcel) bool { return time.Since(p.since) < limit })
+		if fresh < 0 {
+			fresh = len(g.parcels)
 		}
-		n++
+		for _, p := range g.parcels[:fresh] {
+			p.outcome = outcome{err: errNotSent(fmt.Errorf("the calls before it took %v", limit))}
+		}
+		if rest := g.parcels[fresh:]; len(rest) > 0 {
+			g.split = true
+			own := newGroup(len(rest))
+			for _, p := range rest {
+				o.joinLocked(own, p)
+			}
+			o.waiting = slices.Insert(o.waiting, 0, own)
+		}
+		close(g.done)
 	}
-	return o.popLocked(n)
 }
 
-// popLocked removes and returns the first n parcels.
-func (o *outbox) popLocked(n int) []*parcel {
-	first := o.waiting[:n:n]
-	o.waiting = o.waiting[n:]
-	if len(o.waiting) == 0 {
+// takeLocked takes the first group that waits. There is one.
+func (o *outbox) takeLocked() *group {
+	o.skipEmptyLocked()
+	g := o.waiting[0]
+	if o.waiting = o.waiting[1:]; len(o.waiting) == 0 {
 		o.waiting = nil // its memory would keep what was sent
 	}
-	for _, p := range first {
-		o.countLocked(p, -1)
-	}
-	return first
+	g.sent = true
+	o.jobs -= g.jobs
+	o.bytes -= g.bytes
+	return g
 }
 
 // call makes one call with all jobs of a batch, and gives each parcel its part of the answer.
@@ -286,55 +329,4 @@ func (o *outbox) call(ctx context.Context, batch []*parcel) {
 		}
 		before += p.jobs()
 	}
-}
-
-// readKnown reads the script's reply to a call with that many jobs.
-func readKnown(reply rueidis.RedisMessage, jobs int) ([]knownJob, error) {
-	answers, err := reply.ToArray()
-	if err != nil || len(answers) == 0 {
-		return nil, err
-	}
-	text, err := answers[0].ToString()
-	if err != nil {
-		return nil, err
-	}
-	known := make([]knownJob, 0, len(answers)/2)
-	for i := 1; i+1 < len(answers); i += 2 {
-		index, err := answers[i].AsInt64()
-		if err != nil || index < 1 || int(index) > jobs {
-			return nil, &replyError{enqueueScript.Name, "index out of range"}
-		}
-		answer, err := answers[i+1].ToString()
-		if err != nil {
-			return nil, err
-		}
-		known = append(known, knownJob{int(index) - 1, answer, text})
-	}
-	return known, nil
-}
-
-// error returns what the caller is told about the job, nil when it waits or runs.
-func (k knownJob) error(queue string, p *parcel) error {
-	id := p.args[argsPerJob*k.place]
-	if holder, ok := strings.CutPrefix(k.answer, "unique "); ok {
-		return &worker.DuplicateError{Key: p.uniqueKey(k.place), Holder: holder}
-	}
-	switch k.answer {
-	case "known":
-		return nil
-	case "refused":
-		return explain("enqueue on", queue, refusedText(k.text))
-	}
-	return &worker.FinishedError{ID: id, State: finalState(k.answer)}
-}
-
-// finalState reads the state of a dead job as history keeps it.
-func finalState(letter string) worker.State {
-	switch letter {
-	case "f":
-		return worker.StateFailed
-	case "c":
-		return worker.StateCanceled
-	}
-	return ""
 }

@@ -3,6 +3,7 @@ package redisqueue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -278,4 +279,50 @@ func TestWhoGivesUpTakesNoOtherAlong(t *testing.T) {
 			g.requireDone()
 		})
 	})
+}
+
+// Few wait for a call that hangs: it may be on a connection that is dead, and others are not.
+func TestACallThatHangsKeepsNobodyWaitingForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		var results []chan error
+		for calls := range int64(10) {
+			results = append(results, g.enqueue(t.Context(), newJob(t)))
+			require.Equal(t, min(calls+1, 4), g.calls.Load())
+			time.Sleep(40 * time.Millisecond)
+			synctest.Wait()
+			require.Equal(t, min(calls+2, 4), g.calls.Load())
+		}
+		g.requireDone(results...)
+	})
+}
+
+// Of jobs that would share a call only those that have waited for too long are given up.
+func TestWhatHasJustComeIsSentThoughOthersHaveWaitedForTooLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		for range 3 {
+			g.enqueue(t.Context(), newJobs(t, 16)...)
+		}
+		early := g.enqueue(context.Background(), newJob(t))
+		time.Sleep(2 * time.Second)
+		job := newJob(t)
+		late := g.enqueue(context.Background(), job)
+		time.Sleep(time.Second) // the calls end
+		synctest.Wait()
+		close(g.open)
+		require.ErrorIs(t, receive(t, early), worker.ErrRefused)
+		require.NoError(t, receive(t, late))
+		require.Contains(t, s.list("pending"), job.ID)
+	})
+}
+
+func TestQueueNamesOfProducersAreNotKept(t *testing.T) {
+	s := onMini(t)
+	q, err := redisqueue.New(s.client, redisqueue.Config{}) // as it is: what a test watches takes longer
+	require.NoError(t, err)
+	for i := range 1_100 {
+		require.NoError(t, q.Enqueue(t.Context(), newJob(t, worker.OnQueue(fmt.Sprintf("tenant-%d", i)))))
+	}
+	require.LessOrEqual(t, redisqueue.Outboxes(q), 1_001)
 }

@@ -126,7 +126,8 @@ type Queue struct {
 	config        Config
 	policyChecked atomic.Bool
 	losses        losses
-	outboxes      sync.Map // *outbox by queue
+	outboxes      sync.Map     // *outbox by queue
+	opened        atomic.Int32 // outboxes since idle ones were dropped
 }
 
 var (
