@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -74,7 +75,7 @@ func (r *running) answers(path string, status int) error {
 	return err
 }
 
-// targets are the queries of the dashboard, as Grafana would send them.
+// targets are the queries of the dashboard, as Grafana would send them, but without a zero for what has not happened.
 func targets(t *testing.T) (found []string) {
 	t.Helper()
 	raw, err := os.ReadFile("grafana/dashboard.json")
@@ -83,23 +84,55 @@ func targets(t *testing.T) (found []string) {
 	require.NoError(t, err)
 	for _, panel := range panels {
 		for _, target := range panel.Targets {
-			found = append(found, target.Query("1m"))
+			found = append(found, strings.TrimSuffix(target.Query("1m"), " or vector(0)"))
 		}
 	}
 	require.Greater(t, len(found), 20)
 	return found
 }
 
+// variable is a choice that the dashboard offers: among the values that a label has in some series.
+type variable struct{ name, selector, label string }
+
+var labelValues = regexp.MustCompile(`^label_values\((.+), ([a-z_]+)\)$`)
+
+func variables(t *testing.T) (found []variable) {
+	t.Helper()
+	raw, err := os.ReadFile("grafana/dashboard.json")
+	require.NoError(t, err)
+	var d struct {
+		Templating struct {
+			List []struct {
+				Name  string
+				Query any // the data source's is a string
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(raw, &d))
+	for _, v := range d.Templating.List {
+		query, is := v.Query.(map[string]any)
+		if !is {
+			continue
+		}
+		text, _ := query["query"].(string)
+		parts := labelValues.FindStringSubmatch(plot.Target{Expr: text}.Query("1m"))
+		require.Len(t, parts, 3, text)
+		found = append(found, variable{name: v.Name, selector: parts[1], label: parts[2]})
+	}
+	require.Len(t, found, 2)
+	return found
+}
+
 var comparison = regexp.MustCompile(`\s(>|<|==)\s*[0-9.]+`)
 
-// conditions are the expressions of the alerts without what they are compared with.
+// conditions are the expressions of recording rules and alerts without what they are compared with.
 func conditions(t *testing.T) (found []string) {
 	t.Helper()
 	raw, err := os.ReadFile("alerts.yml")
 	require.NoError(t, err)
 	var file struct {
 		Groups []struct {
-			Rules []struct{ Alert, Expr string }
+			Rules []struct{ Record, Expr string }
 		}
 	}
 	require.NoError(t, yaml.Unmarshal(raw, &file))
@@ -107,8 +140,11 @@ func conditions(t *testing.T) (found []string) {
 		bare := comparison.ReplaceAllString(rule.Expr, "")
 		require.NotEqual(t, rule.Expr, bare)
 		found = append(found, bare)
+		if rule.Record != "" {
+			found = append(found, rule.Record)
+		}
 	}
-	require.Len(t, found, 5)
+	require.Len(t, found, 7)
 	return found
 }
 
@@ -153,10 +189,30 @@ func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
 	for _, expr := range expressions {
 		eventually(t, "a query has data", p.has(expr))
 	}
+	for _, v := range variables(t) {
+		assert.NotEmpty(t, p.values(t, v.label, v.selector), "the dashboard's choice of a %s", v.name)
+	}
 	eventually(t, "the alert of the lost lease", p.has(`ALERTS{alertname="WorkerLeaseLost", alertstate="firing"}`))
+	eventually(t, "the alert of the dead jobs", p.has(`ALERTS{alertname="WorkerJobsDead", alertstate="firing"}`))
 	picture(t, p, began)
 	a.stop()
 	eventually(t, "the alert of the missing workers", p.has(`ALERTS{alertname="WorkerNoWorkers", alertstate="pending"}`))
+}
+
+func TestEveryQueryOfTheDashboardKeepsToTheChosenJobs(t *testing.T) {
+	raw, err := os.ReadFile("grafana/dashboard.json")
+	require.NoError(t, err)
+	panels, err := plot.Panels(raw)
+	require.NoError(t, err)
+	for _, panel := range panels {
+		for _, target := range panel.Targets {
+			for _, name := range metric.FindAllString(target.Expr, -1) {
+				if !slices.Contains(labels, name) {
+					assert.Contains(t, target.Expr, name+`{job=~"$job"`, panel.Title)
+				}
+			}
+		}
+	}
 }
 
 // metric is a metric's name as it stands in an expression: what begins so and is no label.

@@ -89,12 +89,7 @@ func (p *server) wait(t *testing.T, d time.Duration) {
 // metrics are the names of what the library tells, histograms without their parts.
 func (p *server) metrics(t *testing.T) (names []string) {
 	t.Helper()
-	resp, err := http.Get(p.url + "/api/v1/label/__name__/values")
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	var answer struct{ Data []string }
-	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
-	for _, name := range answer.Data {
+	for _, name := range p.values(t, "__name__", `{__name__!=""}`) {
 		if metric.MatchString(name) {
 			names = append(names, baseName(name))
 		}
@@ -103,7 +98,22 @@ func (p *server) metrics(t *testing.T) (names []string) {
 	return slices.Compact(names)
 }
 
-// query returns how many series an expression has now.
+// values are those that a label has in the series of a selector.
+func (p *server) values(t *testing.T, label, selector string) []string {
+	t.Helper()
+	resp, err := http.Get(p.url + "/api/v1/label/" + label + "/values?" + url.Values{"match[]": {selector}}.Encode())
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var answer struct {
+		Error string
+		Data  []string
+	}
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
+	require.Empty(t, answer.Error)
+	return answer.Data
+}
+
+// query returns how many series an expression has now, without those that are no number.
 func (p *server) query(expr string) (int, error) {
 	resp, err := http.PostForm(p.url+"/api/v1/query", url.Values{"query": {expr}})
 	if err != nil {
@@ -112,7 +122,7 @@ func (p *server) query(expr string) (int, error) {
 	defer resp.Body.Close()
 	var answer struct {
 		Error string
-		Data  struct{ Result []json.RawMessage }
+		Data  struct{ Result []struct{ Value [2]any } }
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		return 0, err
@@ -120,7 +130,13 @@ func (p *server) query(expr string) (int, error) {
 	if answer.Error != "" {
 		return 0, fmt.Errorf("%s: %s", expr, answer.Error)
 	}
-	return len(answer.Data.Result), nil
+	n := 0
+	for _, series := range answer.Data.Result {
+		if series.Value[1] != "NaN" {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // has fails while an expression has no series.

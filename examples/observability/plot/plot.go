@@ -45,9 +45,9 @@ func Panels(dashboard []byte) ([]Panel, error) {
 	return d.Panels, nil
 }
 
-// Query returns the expression as Grafana sends it, for all queues and with the given interval.
+// Query returns the expression as Grafana sends it, for all jobs and queues and with the given interval.
 func (t Target) Query(interval string) string {
-	return strings.NewReplacer("$queue", ".*", "$__rate_interval", interval).Replace(t.Expr)
+	return strings.NewReplacer("$job", ".*", "$queue", ".*", "$__rate_interval", interval).Replace(t.Expr)
 }
 
 // colours are those of the series that no override names.

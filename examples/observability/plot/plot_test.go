@@ -21,7 +21,7 @@ const dashboard = `{"panels": [{
 	"fieldConfig": {"defaults": {"unit": "ops"}, "overrides": [
 		{"matcher": {"id": "byName", "options": "mail failed"},
 		 "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": "#123456"}}]}]},
-	"targets": [{"expr": "rate(jobs{queue=~\"$queue\"}[$__rate_interval])", "legendFormat": "{{type}} {{outcome}}"}]}]}`
+	"targets": [{"expr": "rate(jobs{job=~\"$job\",queue=~\"$queue\"}[$__rate_interval])", "legendFormat": "{{type}} {{outcome}}"}]}]}`
 
 // answering is a Prometheus with one answer.
 func answering(t *testing.T, check func(*http.Request), answer string) string {
@@ -40,7 +40,7 @@ func TestDraw(t *testing.T) {
 		return fmt.Sprintf(`{"metric": {"type": "mail", "outcome": %q}, "values": [%s]}`, outcome, values)
 	}
 	base := answering(t, func(r *http.Request) {
-		assert.Equal(t, `rate(jobs{queue=~".*"}[20s])`, r.FormValue("query"))
+		assert.Equal(t, `rate(jobs{job=~".*",queue=~".*"}[20s])`, r.FormValue("query"))
 	}, `{"data": {"result": [`+
 		series("succeeded", `[1000, "3"], [1001, "4"], [1002, "NaN"], [1005, "2"], [1006, "7"]`)+`,`+
 		series("failed", `[1000, "0"], [1001, "0.5"]`)+`]}}`)
