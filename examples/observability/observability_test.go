@@ -148,7 +148,19 @@ func conditions(t *testing.T) (found []string) {
 	return found
 }
 
-func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
+// documented are the queries that the documentation answers with.
+func documented(t *testing.T) []string {
+	t.Helper()
+	raw, err := os.ReadFile("../../docs/telemetry.md")
+	require.NoError(t, err)
+	_, rest, _ := strings.Cut(string(raw), "```promql\n")
+	block, _, _ := strings.Cut(rest, "\n```")
+	found := strings.Split(block, "\n")
+	require.Len(t, found, 3)
+	return found
+}
+
+func TestEveryQueryOfDashboardAlertsAndDocsHasData(t *testing.T) {
 	redis := redistest.Server(t)
 	program(t, "prometheus")
 	a := start(t, settings{redis: redis.Addr(), rate: 20, slots: 8, lease: time.Second, grace: 100 * time.Millisecond})
@@ -184,7 +196,7 @@ func TestEveryQueryOfDashboardAndAlertsHasData(t *testing.T) {
 	eventually(t, "the pool is ready again", func() error { return a.answers("/readyz", http.StatusOK) })
 
 	p.wait(t, 90*time.Second)
-	expressions := append(targets(t), conditions(t)...)
+	expressions := slices.Concat(targets(t), conditions(t), documented(t))
 	assert.ElementsMatch(t, p.metrics(t), metricsIn(expressions), "each metric is shown, and none that doesn't exist")
 	for _, expr := range expressions {
 		eventually(t, "a query has data", p.has(expr))
