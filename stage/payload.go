@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -82,13 +83,18 @@ func checkURL(raw string) error {
 	return nil
 }
 
-// parseURL is url.Parse without the URL in its errors.
+// parseURL is url.Parse with neither the URL nor a part of it in its errors: what is quoted there as a port, say, may
+// be a password.
 func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if inner := (*url.Error)(nil); errors.As(err, &inner) {
-		return nil, inner.Err
+		err = inner.Err
 	}
-	return u, err
+	if err != nil {
+		problem, _, _ := strings.Cut(err.Error(), `"`)
+		return nil, errors.New(strings.TrimSpace(problem))
+	}
+	return u, nil
 }
 
 func checkLength(field, value string, limit int) error {

@@ -107,6 +107,11 @@ func TestPayloadValidateReportsAllAndNoSecrets(t *testing.T) {
 	require.ErrorContains(t, err, "original_url")
 	require.ErrorContains(t, err, "style")
 	assert.NotContains(t, err.Error(), "secret")
+
+	p.OriginalURL = "https://user:pass-secret#1@h/a.jpg" // what comes before # looks like a port
+	err = p.Validate()
+	require.ErrorContains(t, err, "original_url: invalid port")
+	assert.NotContains(t, err.Error(), "secret")
 }
 
 func TestPayloadMakesJobs(t *testing.T) {
