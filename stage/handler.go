@@ -36,8 +36,7 @@ type Config struct {
 	// takes gigabytes when it is decoded. Zero means DefaultMaxPixels, 50 million.
 	MaxPixels int64
 	// MediaTypes are the types of originals that are given to the model. None means image/jpeg, image/png
-	// and image/webp. Others need a decoder that the host registers with image.RegisterFormat; for WebP and a model that
-	// calls image.Decode, so does that.
+	// and image/webp. Others need a decoder that the host registers with image.RegisterFormat.
 	MediaTypes []string
 }
 

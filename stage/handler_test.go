@@ -141,11 +141,11 @@ func TestHandlerSucceeds(t *testing.T) {
 	assert.Equal(t, Result{StagedURL: "https://cdn/1.png", MediaType: "image/png", Width: 32, Height: 24,
 		Bytes: len(pngRoom(32, 24)), Model: "test/1", Seed: 42}, result)
 	assert.True(t, original.closed)
-	assert.Equal(t, Image{jpegRoom(64, 48), "image/jpeg", 64, 48}, asked.Original)
+	assert.Equal(t, Image{jpegRoom(64, 48), "image/jpeg", 64, 48, 1}, asked.Original)
 	asked.Original, asked.Progress = Image{}, nil
 	assert.Equal(t, Request{ImageID: imageID, OriginalURL: "rooms/empty.jpg", RoomType: "bedroom", Style: "scandinavian",
 		Prompt: "a cat", Seed: 42}, asked)
-	assert.Equal(t, Staged{JobID: "job-1", ImageID: imageID, Image: Image{pngRoom(32, 24), "image/png", 32, 24}}, stored)
+	assert.Equal(t, Staged{JobID: "job-1", ImageID: imageID, Image: Image{pngRoom(32, 24), "image/png", 32, 24, 1}}, stored)
 }
 
 // Each row is a way to fail and what becomes of the job.

@@ -10,18 +10,26 @@ import (
 	"image/png"
 	"net/http"
 	"strings"
+
+	_ "golang.org/x/image/webp" // the third kind of pictures that is accepted
 )
 
 // picture.go: what the bytes of a picture tell without decoding it. A photo of 50 megapixels takes 200 MB when it is
 // decoded, and most models want the bytes, so the handler reads the headers, then follows the file's own structure
 // to its end mark: that finds cut uploads in milliseconds. Damage inside is found by the model, if it minds.
 //
-// Importing this package makes image.Decode know JPEG and PNG. Of WebP only the header is read, here; formats that
-// the host registers with image.RegisterFormat are known, too.
+// Importing this package makes image.Decode know JPEG, PNG and WebP; formats that the host registers with
+// image.RegisterFormat are known, too.
+
+// maxScans is how many scans a JPEG may have. Each goes over the whole picture, however little data it has, so a small
+// file could keep a decoder busy for very long. Encoders make about ten.
+const maxScans = 100
 
 var (
 	errEmpty     = errors.New("it is empty")
 	errTruncated = errors.New("it is cut short")
+	errNoPixels  = errors.New("it has no pixels")
+	errScans     = fmt.Errorf("it has more than %d scans", maxScans)
 )
 
 // inspect tells what data is, and fails unless it is a picture that goes on to its end. The size is zero for a type
@@ -33,6 +41,8 @@ func inspect(data []byte) (Image, error) {
 	}
 	config, format, err := image.DecodeConfig(bytes.NewReader(data))
 	switch {
+	case err == nil && (config.Width <= 0 || config.Height <= 0):
+		return img, errNoPixels
 	case err == nil:
 		img.MediaType, img.Width, img.Height = "image/"+format, config.Width, config.Height
 	case errors.Is(err, image.ErrFormat):
@@ -42,71 +52,81 @@ func inspect(data []byte) (Image, error) {
 	default:
 		return img, err
 	}
-	if !complete(img) {
-		return img, errTruncated
+	if err := follow(img); err != nil {
+		return img, err
 	}
+	img.Orientation = orientationOf(img.MediaType, data)
 	return img, nil
 }
 
 // sniff is for data that no registered decoder claims.
-func (img *Image) sniff() (err error) {
+func (img *Image) sniff() error {
 	img.MediaType = http.DetectContentType(img.Data)
-	if !strings.HasPrefix(img.MediaType, "image/") {
+	switch {
+	case !strings.HasPrefix(img.MediaType, "image/"):
 		return fmt.Errorf("it looks like %s", img.MediaType)
+	case img.MediaType == "image/webp": // there is a decoder for those
+		return errors.New("invalid WebP header")
 	}
-	if img.MediaType == "image/webp" {
-		img.Width, img.Height, err = webpSize(img.Data)
-	}
-	return err
+	return nil
 }
 
-// complete reports whether the data goes on to the end mark of its format; formats it doesn't know pass. What follows
+// follow makes sure that the data goes on to the end mark of its format; formats it doesn't know pass. What comes after
 // the end mark doesn't matter: phones append videos there.
-func complete(img Image) bool {
+func follow(img Image) error {
+	complete := true
 	switch img.MediaType {
 	case "image/jpeg":
-		return jpegComplete(img.Data)
+		return followJPEG(img.Data)
 	case "image/png":
-		return pngComplete(img.Data)
+		complete = pngComplete(img.Data)
 	case "image/webp":
-		return webpComplete(img.Data)
+		complete = webpComplete(img.Data)
 	}
-	return true
+	if !complete {
+		return errTruncated
+	}
+	return nil
 }
 
-// jpegComplete walks the segments, whose lengths carry it over thumbnails, and between them searches for markers:
-// scans have no length. There must be a scan, and an end-of-image marker after it.
-func jpegComplete(data []byte) bool {
+// followJPEG walks the segments, whose lengths carry it over thumbnails, and between them searches for markers: scans
+// have no length. There must be a scan, and an end-of-image marker after it.
+func followJPEG(data []byte) error {
 	const scan, end, start, restart0, stuffed, temporary = 0xDA, 0xD9, 0xD8, 0xD0, 0x00, 0x01
-	scanned := false
+	scans := 0
 	for i := 2; i < len(data); {
 		next := bytes.IndexByte(data[i:], 0xFF)
 		if next < 0 {
-			return false
+			return errTruncated
 		}
 		i += next
 		for i < len(data) && data[i] == 0xFF { // a marker may be preceded by more of these
 			i++
 		}
 		if i == len(data) {
-			return false
+			return errTruncated
 		}
 		marker := data[i]
 		i++
 		switch {
 		case marker == end:
-			return scanned
+			if scans == 0 {
+				return errTruncated
+			}
+			return nil
 		case marker == stuffed, marker == temporary, restart0 <= marker && marker <= start:
 			continue // no segment
 		case marker == scan:
-			scanned = true
+			if scans++; scans > maxScans {
+				return errScans
+			}
 		}
 		if len(data)-i < 2 {
-			return false
+			return errTruncated
 		}
 		i += max(int(binary.BigEndian.Uint16(data[i:])), 2)
 	}
-	return false
+	return errTruncated
 }
 
 // pngComplete walks the chunks from the first one to IEND; there must be image data on the way.
@@ -134,30 +154,9 @@ func webpComplete(data []byte) bool {
 	return len(data) >= 12 && uint64(binary.LittleEndian.Uint32(data[4:]))+8 <= uint64(len(data))
 }
 
-// webpSize reads a picture's size from the first chunk of a WebP file, of which there are three kinds: extended,
-// lossless and lossy. Source: RFC 9649, sections 2.5 to 2.7 and 3.4; RFC 6386, section 9.1.
-func webpSize(data []byte) (width, height int, err error) {
-	if len(data) < 30 {
-		return 0, 0, errTruncated
-	}
-	body := data[20:] // behind "RIFF", size, "WEBP", the chunk's name and its size
-	switch name := string(data[12:16]); {
-	case name == "VP8X":
-		return 1 + uint24(body[4:]), 1 + uint24(body[7:]), nil
-	case name == "VP8L" && body[0] == 0x2F:
-		bits := binary.LittleEndian.Uint32(body[1:])
-		return 1 + int(bits&0x3FFF), 1 + int(bits>>14&0x3FFF), nil
-	case name == "VP8 " && bytes.Equal(body[3:6], []byte{0x9D, 0x01, 0x2A}):
-		le := binary.LittleEndian
-		return int(le.Uint16(body[6:]) & 0x3FFF), int(le.Uint16(body[8:]) & 0x3FFF), nil
-	}
-	return 0, 0, errors.New("invalid WebP header")
-}
-
-func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
-
 // isDecodeError reports whether err comes from a decoder of the standard library that didn't like its input. (Both
-// packages also return io.ErrUnexpectedEOF, which says as much about a network.)
+// packages also return io.ErrUnexpectedEOF, which says as much about a network; that of WebP has no errors that can be
+// told from others. Decode marks all of them.)
 func isDecodeError(err error) bool {
 	var (
 		badJPEG     jpeg.FormatError

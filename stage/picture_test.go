@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -107,9 +108,17 @@ func TestInspect(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			img, err := inspect(row.data)
 			require.NoError(t, err)
-			assert.Equal(t, Image{row.data, row.mediaType, row.width, row.height}, img)
+			assert.Equal(t, Image{row.data, row.mediaType, row.width, row.height, 1}, img)
 		})
 	}
+}
+
+// flat makes a JPEG's height zero.
+func flat(photo []byte) []byte {
+	photo = slices.Clone(photo)
+	frame := bytes.Index(photo, []byte{0xFF, 0xC0})
+	copy(photo[frame+5:], []byte{0, 0})
+	return photo
 }
 
 func TestInspectRefuses(t *testing.T) {
@@ -125,6 +134,10 @@ func TestInspectRefuses(t *testing.T) {
 		{"an archive", "it looks like application/zip", append([]byte("PK\x03\x04"), photo...)},
 		{"noise", "it looks like application/octet-stream", []byte{0, 1, 2, 3}},
 		{"the end of a photo", "it looks like", photo[10:]},
+		{"a photo with a hundred scans more", "more than 100 scans", slices.Concat(photo[:len(photo)-2],
+			bytes.Repeat([]byte{0xFF, 0xDA, 0, 2, 0}, 100), []byte{0xFF, 0xD9})},
+		{"a photo without lines", "it has no pixels", flat(photo)},
+		{"webp that says to be larger than an integer", "webp: invalid format", webpExtended(1<<24, 1<<24)},
 		{"a photo without a scan", "missing SOS", append(slices.Clone(photo[:bytes.Index(photo, []byte{0xFF, 0xDA})]), 0xFF, 0xD9)},
 		{"a drawing without data", "cut short", slices.Concat(pngBomb(1, 1)[:33], pngChunk("IEND", nil))},
 		{"webp of an unknown kind", "invalid WebP header", append([]byte("RIFF\x16\x00\x00\x00WEBPVP9 "), make([]byte, 20)...)},
@@ -149,11 +162,14 @@ func TestInspectNoticesEveryCut(t *testing.T) {
 	}
 }
 
-// FuzzInspect: it never panics, and what the standard library decodes is never refused and has the size that it says.
+// FuzzInspect: it never panics, and what decodes is never refused, has the size that it says, and can be turned. (But for
+// a JPEG of a hundred scans and more and a WebP that lacks what comes behind its picture: the decoders don't mind.)
 func FuzzInspect(f *testing.F) {
 	for _, data := range [][]byte{
 		jpegRoom(16, 8), withThumbnail(jpegRoom(9, 9)), pngRoom(5, 7), pngBomb(1<<31-1, 1<<31-1),
 		webpLossy, webpLossless, webpExtended(2, 2), []byte("GIF89a"), []byte("\xff\xd8\xff\xff\xff"),
+		jpegTurned(jpegRoom(16, 8), exifOf(binary.BigEndian, 6)), jpegTurned(jpegRoom(16, 8), exifOf(binary.LittleEndian, 8)),
+		pngTurned(pngRoom(5, 7), exifOf(binary.BigEndian, 5)), webpTurned(webpLossy, exifOf(binary.LittleEndian, 3)),
 	} {
 		f.Add(data)
 	}
@@ -162,16 +178,30 @@ func FuzzInspect(f *testing.F) {
 		if problem == nil {
 			require.Regexp(t, "^image/[a-z0-9.+-]+$", got.MediaType)
 			require.False(t, got.Width < 0 || got.Height < 0)
+			require.True(t, got.Orientation >= 1 && got.Orientation <= 8)
 		}
 		config, _, err := image.DecodeConfig(bytes.NewReader(data))
-		if err != nil || config.Width*config.Height > 1<<20 {
+		if pixels := config.Width * config.Height; err != nil || pixels == 0 || pixels > 1<<20 {
 			return
 		}
-		if decoded, format, err := image.Decode(bytes.NewReader(data)); err == nil {
-			require.NoError(t, problem)
-			size := decoded.Bounds().Size()
-			require.Equal(t, Image{data, "image/" + format, size.X, size.Y}, got)
+		if errors.Is(problem, errScans) {
+			return
 		}
+		decoded, format, err := image.Decode(bytes.NewReader(data))
+		seen, decodeErr := Decode(Image{Data: data})
+		require.Equal(t, err == nil, decodeErr == nil)
+		if err != nil {
+			return
+		}
+		if format == "webp" && errors.Is(problem, errTruncated) {
+			return
+		}
+		require.NoError(t, problem)
+		size := decoded.Bounds().Size()
+		got.Data = nil // in a failure it would be all that one sees
+		require.Equal(t, Image{nil, "image/" + format, size.X, size.Y, got.Orientation}, got)
+		width, height := got.Size()
+		require.Equal(t, image.Pt(width, height), seen.Bounds().Size())
 	})
 }
 

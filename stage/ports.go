@@ -37,7 +37,8 @@ type Original struct {
 // Model stages photos.
 type Model interface {
 	// Stage makes the staged picture. An error that another attempt cannot mend, an unknown style say, should be
-	// worker.Permanent; of the decoding errors of image, image/jpeg and image/png the handler knows it.
+	// worker.Permanent; of the errors of Decode and the decoding errors of image, image/jpeg and image/png the handler
+	// knows it.
 	Stage(ctx context.Context, req Request) (Picture, error)
 }
 
@@ -64,8 +65,20 @@ type Image struct {
 	// MediaType is found by content, whatever a name or a header claims: "image/jpeg" say.
 	MediaType string
 	// Width and Height are in pixels, as stored: a photo's EXIF orientation is not applied. Both are zero for a
-	// staged picture of a type that the program has no decoder for.
+	// staged picture of a type that the program has no decoder for. Size has them as seen.
 	Width, Height int
+	// Orientation tells how to turn the stored picture, as EXIF has it: 1, which is also for whatever doesn't say, to 8;
+	// see Decode, which turns it. A service that is sent the bytes may ignore what they say. Zero in an Image
+	// made by hand means that nobody has looked.
+	Orientation int
+}
+
+// Size returns the picture's width and height in pixels as it is seen: upright.
+func (img Image) Size() (width, height int) {
+	if swapsSides(img.Orientation) {
+		return img.Height, img.Width
+	}
+	return img.Width, img.Height
 }
 
 // Picture is what a model made.
