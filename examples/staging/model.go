@@ -40,9 +40,9 @@ func newDecorator(encode encoder, pace time.Duration) (*decorator, error) {
 
 // Stage implements stage.Model. What is wrong with the request stays wrong, so such errors are permanent.
 func (d *decorator) Stage(ctx context.Context, req stage.Request) (stage.Picture, error) {
-	photo, err := decodePhoto(req.Original.Data)
+	photo, err := stage.Decode(req.Original)
 	if err != nil {
-		return stage.Picture{}, worker.Permanent(err)
+		return stage.Picture{}, err
 	}
 	furnished, err := d.local.Render(ctx, photo, localmodel.Request{
 		RoomType: req.RoomType, Style: req.Style, Prompt: req.Prompt, Seed: req.Seed,

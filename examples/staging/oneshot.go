@@ -103,8 +103,10 @@ func readPhoto(name string) (photo, error) {
 	if _, err := checkPhoto(data); err != nil {
 		return nil, err
 	}
-	_, err = decodePhoto(data)
-	return data, err
+	if _, err := stage.Decode(stage.Image{Data: data}); err != nil {
+		return nil, fmt.Errorf("the picture is damaged: %w", err)
+	}
+	return data, nil
 }
 
 func (p photo) open() stage.Original {

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	_ "image/jpeg" // the three kinds of pictures that are accepted
-	_ "image/png"
 
-	"github.com/real-staging-ai/go-worker/stage"
-	_ "golang.org/x/image/webp"
+	"github.com/real-staging-ai/go-worker/stage" // knows the three kinds of pictures that are accepted
 )
 
 const (
@@ -48,12 +45,3 @@ func checkPhoto(data []byte) (extension string, err error) {
 }
 
 var errPhotoTooBig = fmt.Errorf("the picture is too big: at most %d MiB are accepted", maxPhoto>>20)
-
-// decodePhoto returns the whole picture, upright as viewers show it.
-func decodePhoto(data []byte) (image.Image, error) {
-	img, _, err := image.Decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("the picture is damaged: %w", err)
-	}
-	return upright(img, orientation(data)), nil
-}
