@@ -135,6 +135,52 @@ func ExampleFiles() {
 	// true <nil>
 }
 
+// Users may choose the URLs of originals: the configuration says whom the worker asks, and the source keeps to it.
+func ExampleNewHTTPSource() {
+	_, err := stage.NewHTTPSource(stage.HTTPConfig{})
+	fmt.Println(err)
+
+	source, err := stage.NewHTTPSource(stage.HTTPConfig{
+		AllowedHosts: []string{"photos.example.com", "*.uploads.example.com"}, // or AllowPublic: true
+		MaxBytes:     10 << 20,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, url := range []string{
+		"http://photos.example.com/7.jpg?signature=5ec2e7",
+		"https://photos.example.com.evil.example/7.jpg?signature=5ec2e7",
+		"https://photos.example.com@169.254.169.254/latest/meta-data/",
+	} {
+		_, err := source.Open(context.Background(), url)
+		fmt.Println(err, worker.IsPermanent(err))
+	}
+	// Output:
+	// HTTP source: AllowedHosts is empty and AllowPublic is not set: no URL could be opened
+	// photos.example.com: refused by rule scheme: only https is allowed true
+	// photos.example.com.evil.example: refused by rule host: it is none of the allowed hosts true
+	// 169.254.169.254: refused by rule credentials: the URL has a user name or a password true
+}
+
+// A model that wants pixels decodes the original with the package's Decode: photos are often stored lying on their side.
+func ExampleDecode() {
+	model := stage.ModelFunc(func(_ context.Context, req stage.Request) (stage.Picture, error) {
+		room, err := stage.Decode(req.Original)
+		if err != nil {
+			return stage.Picture{}, err
+		}
+		fmt.Println(room.Bounds().Dx(), "x", room.Bounds().Dy())
+		return stage.Picture{Data: photo(color.White)}, nil
+	})
+	original := stage.Image{Data: photo(color.Black), MediaType: "image/png", Width: 4, Height: 3, Orientation: 6}
+	if _, err := model.Stage(context.Background(), stage.Request{Original: original}); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// 3 x 4
+}
+
 func ExamplePayload() {
 	payload := stage.Payload{OriginalURL: "https://example.com/rooms/7.png", Style: strings.Repeat("s", 200)}
 	fmt.Println(payload.Validate())
