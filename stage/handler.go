@@ -126,6 +126,8 @@ type Result struct {
 	Bytes     int    `json:"bytes"`
 	// Model is the model's name for itself.
 	Model string `json:"model,omitempty"`
+	// Prediction tells of the run of a hosted model, if the model is one.
+	Prediction *Prediction `json:"prediction,omitempty"`
 	// Seed is the one that the model was given, also when the payload had none.
 	Seed int64 `json:"seed"`
 }
@@ -154,7 +156,7 @@ func (h *Handler) run(ctx context.Context, jobID string, payload Payload, report
 		return Result{}, fmt.Errorf("open original: %w", err)
 	}
 	steps.begin(fromModel, "staging")
-	staged, model, err := h.stage(ctx, Request{
+	staged, picture, err := h.stage(ctx, Request{
 		Original: original, ImageID: payload.ImageID, OriginalURL: payload.OriginalURL, RoomType: payload.RoomType,
 		Style: payload.Style, Prompt: payload.Prompt, Seed: seed, Progress: steps.within(fromStore),
 	})
@@ -168,7 +170,7 @@ func (h *Handler) run(ctx context.Context, jobID string, payload Payload, report
 	}
 	steps.begin(done, "staged")
 	return Result{StagedURL: url, MediaType: staged.MediaType, Width: staged.Width, Height: staged.Height,
-		Bytes: len(staged.Data), Model: model, Seed: seed}, nil
+		Bytes: len(staged.Data), Model: picture.Model, Prediction: picture.Prediction, Seed: seed}, nil
 }
 
 // seedOf returns the payload's seed, or derives one from the job's id (on a job without one, from the picture's). It
@@ -261,23 +263,23 @@ func (h *Handler) accept(data []byte) (Image, error) {
 	return original, nil
 }
 
-// stage has the model make the picture, and returns it with the model's name.
-func (h *Handler) stage(ctx context.Context, req Request) (Image, string, error) {
+// stage has the model make the picture, and returns it with what the model says of it.
+func (h *Handler) stage(ctx context.Context, req Request) (Image, Picture, error) {
 	if err := ctx.Err(); err != nil {
-		return Image{}, "", err // the model may cost money
+		return Image{}, Picture{}, err // the model may cost money
 	}
 	picture, err := h.cfg.Model.Stage(ctx, req)
 	if err != nil {
 		if isDecodeError(err) {
 			err = judge(err, ErrUndecodable)
 		}
-		return Image{}, "", err
+		return Image{}, Picture{}, err
 	}
 	staged, err := inspect(picture.Data)
 	if err != nil {
-		return Image{}, "", fmt.Errorf("the model %s returned no proper picture: %w", picture.Model, err)
+		return Image{}, Picture{}, fmt.Errorf("the model %s returned no proper picture: %w", picture.Model, err)
 	}
-	return staged, picture.Model, nil
+	return staged, picture, nil
 }
 
 func (h *Handler) put(ctx context.Context, staged Staged) (string, error) {

@@ -88,6 +88,21 @@ type Picture struct {
 	Data []byte
 	// Model names what made the picture, with its version, for Result.Model.
 	Model string
+	// Prediction tells of the run of a hosted model that the picture comes from, for Result.Prediction. Nil where there
+	// is nothing to tell.
+	Prediction *Prediction
+}
+
+// Prediction is a run of a hosted model, as its service counts it.
+type Prediction struct {
+	// ID is the service's name for the run.
+	ID string `json:"id"`
+	// Model is the model that ran, with its version where that is known.
+	Model string `json:"model,omitempty"`
+	// Seconds is how long the model ran, as the service bills it: without waiting. Zero when the service doesn't say.
+	Seconds float64 `json:"seconds,omitempty"`
+	// Cost is what this run cost by the prices that the host configured, in their currency. Zero when there are none.
+	Cost float64 `json:"cost,omitempty"`
 }
 
 // Sink keeps staged pictures.
