@@ -1,0 +1,298 @@
+package predict
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/predicttest"
+	"github.com/real-staging-ai/go-worker/stage"
+)
+
+// A job that is canceled cancels its prediction.
+func TestCancelCancelsThePrediction(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		pool := r.pool()
+		r.enqueue(pool, "job")
+		time.Sleep(10 * time.Second)
+		_, err := pool.Client().Cancel(t.Context(), "job")
+		require.NoError(t, err)
+		assert.Equal(t, worker.StateCanceled, r.await("job").State)
+		assert.Equal(t, []string{"prediction1"}, r.api.Canceled())
+
+		require.NoError(t, pool.Client().Requeue(t.Context(), "job"))
+		assert.Equal(t, "prediction2", resultOf(t, r.await("job")).Prediction.ID, "a new round begins anew")
+	})
+}
+
+// A cancel that comes while the prediction is being created waits for the answer, to know what to cancel.
+func TestCancelDuringCreate(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		pool := r.pool()
+		r.api.Created = func(int, http.ResponseWriter, *http.Request) bool {
+			_, err := pool.Client().Cancel(context.Background(), "job")
+			assert.NoError(t, err)
+			time.Sleep(1500 * time.Millisecond)
+			return false
+		}
+		r.enqueue(pool, "job")
+		assert.Equal(t, worker.StateCanceled, r.await("job").State)
+		assert.Equal(t, []string{"prediction1"}, r.api.Canceled())
+	})
+}
+
+// A deploy leaves the prediction alone, and the next worker goes on with it.
+func TestShutdownLeavesThePrediction(t *testing.T) {
+	for name, created := range map[string]func(stop func()) bool{
+		"while it runs":       func(stop func()) bool { time.AfterFunc(5*time.Second, stop); return false },
+		"while it is created": func(stop func()) bool { go stop(); time.Sleep(2 * time.Second); return false },
+		"before an answer":    func(stop func()) bool { go stop(); time.Sleep(8 * time.Second); return false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				first := r.pool()
+				stopped := make(chan struct{})
+				r.api.Created = func(int, http.ResponseWriter, *http.Request) bool {
+					return created(func() {
+						_ = first.Stop(context.Background())
+						close(stopped)
+					})
+				}
+				r.enqueue(first, "job")
+				<-stopped
+				assert.NotContains(t, r.states("job"), worker.StateFailed)
+				r.pool()
+				st := r.await("job")
+				assert.Equal(t, "prediction1", resultOf(t, st).Prediction.ID)
+				assert.Equal(t, 1, st.Attempt)
+				assert.Equal(t, 1, r.api.Creations())
+				assert.Empty(t, r.api.Canceled())
+			})
+		})
+	}
+}
+
+// A worker that loses its lease leaves the prediction to the one that has the job now: it may follow it already.
+func TestLostLease(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		answered time.Duration // after so long the create is
+		cancels  bool
+	}{
+		{name: "while it runs"},
+		{name: "while it is created", answered: 11 * time.Second},
+		{name: "while it runs, canceling", cancels: true},
+		{name: "while it is created, canceling", answered: 11 * time.Second, cancels: true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.cfg.CancelOnLeaseLost = row.cancels
+				r.api.Takes = time.Minute
+				r.api.Created = func(n int, _ http.ResponseWriter, _ *http.Request) bool {
+					if n == 1 {
+						r.queue.Crash(r.queue.Consumers(worker.DefaultQueue)[0]) // the lease is over 10 seconds later
+						time.Sleep(row.answered)
+					}
+					return false
+				}
+				pool := r.pool()
+				r.enqueue(pool, "job")
+				result := resultOf(t, r.await("job"))
+				if row.cancels {
+					assert.Equal(t, []string{"prediction1"}, r.api.Canceled())
+					assert.Equal(t, "prediction2", result.Prediction.ID)
+					return
+				}
+				assert.Equal(t, "prediction1", result.Prediction.ID)
+				assert.Equal(t, 1, r.api.Creations())
+				assert.Empty(t, r.api.Canceled())
+			})
+		})
+	}
+}
+
+// What somebody cancels on the API's page is tried once more.
+func TestSomebodyElseCancels(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		pool := r.pool()
+		r.enqueue(pool, "job")
+		time.Sleep(10 * time.Second)
+		r.api.Cancel("prediction1")
+		st := r.await("job")
+		assert.Equal(t, "prediction2", resultOf(t, st).Prediction.ID)
+		assert.Equal(t, 2, st.Attempt)
+	})
+}
+
+// A cancel that the API doesn't take leaves the prediction to the next attempt.
+func TestTimeoutWhileTheAPIIsDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.timeout, r.api.Takes = 10*time.Second, 15*time.Second
+		r.api.Misbehave = times(predicttest.OpCancel, always, silent)
+		st := r.run()
+		assert.Equal(t, "prediction1", resultOf(t, st).Prediction.ID)
+		assert.Equal(t, 2, st.Attempt)
+	})
+}
+
+// An attempt that died at any request of it is gone on with by the next one, which pays nothing more.
+func TestAttemptDiesAtAnyRequest(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var mu sync.Mutex
+		var left [][]byte // the checkpoint at each request
+		job := &worker.Job{ID: "job", EnqueuedAt: time.Now()}
+		note := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			left = append(left, slices.Clone(job.CheckpointData))
+		}
+		r.api.Misbehave = func(string, int, http.ResponseWriter, *http.Request) bool { note(); return false }
+		r.api.Created = func(int, http.ResponseWriter, *http.Request) bool { note(); return false }
+		model := r.model()
+		req := stage.Request{OriginalURL: "https://photos.test/7.png", Seed: 7, Progress: func(float64, string) {}}
+		_, err := model.Stage(worker.ContextWithJob(t.Context(), job), req)
+		require.NoError(t, err)
+		r.api.Misbehave = nil
+		time.Sleep(defaultSettle)
+
+		require.Greater(t, len(left), 5)
+		for _, checkpoint := range left {
+			next := &worker.Job{ID: "job", EnqueuedAt: job.EnqueuedAt, CheckpointData: checkpoint}
+			picture, err := model.Stage(worker.ContextWithJob(t.Context(), next), req)
+			require.NoError(t, err)
+			assert.Equal(t, "prediction1", picture.Prediction.ID, "%s", checkpoint)
+		}
+		assert.Equal(t, 1, r.api.Creations())
+	})
+}
+
+// A worker that died a moment ago may have a create under way: the job waits until it would be seen, and counts no attempt.
+func TestLookWaitsForWhatIsUnderWay(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		rec := record{Round: time.Now().UnixMilli(), Key: "k", First: time.Now().UnixMilli(), Last: time.Now().UnixMilli()}
+		data, err := json.Marshal(rec)
+		require.NoError(t, err)
+		job := &worker.Job{ID: "job", EnqueuedAt: time.UnixMilli(rec.Round), CheckpointData: data}
+		time.Sleep(4 * time.Second)
+		_, err = r.model().Stage(worker.ContextWithJob(t.Context(), job), stage.Request{Progress: func(float64, string) {}})
+		assert.ErrorContains(t, err, "snooze for 6s")
+		assert.Zero(t, r.api.Count(predicttest.OpList)+r.api.Creations())
+	})
+}
+
+// Another job's prediction is never taken, unless it is of the very same input.
+func TestOtherJobsPredictionsAreNotTaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.concurrent = 2
+		r.api.Created = after(drop) // of the first job
+		pool := r.pool()
+		r.enqueue(pool, "a")
+		time.Sleep(100 * time.Millisecond)
+		r.enqueue(pool, "b")
+		assert.Equal(t, "prediction1", resultOf(t, r.await("a")).Prediction.ID)
+		assert.Equal(t, "prediction2", resultOf(t, r.await("b")).Prediction.ID)
+		assert.Equal(t, 2, r.api.Creations())
+	})
+}
+
+// A key in the input finds a prediction whatever else the input is, and an idempotent API is simply asked again.
+func TestKeys(t *testing.T) {
+	unsteady := func(c *Config) {
+		n := 0
+		c.Input = func(_ context.Context, req stage.Request) (map[string]any, error) {
+			n++
+			return map[string]any{"image": "https://photos.test/?signed=" + string(rune('a'+n)), "seed": req.Seed}, nil
+		}
+	}
+	for name, row := range map[string]struct {
+		change          func(*Config)
+		creations, list int
+	}{
+		"none":          {func(*Config) {}, 1, 1}, // what was sent is what counts
+		"in the input":  {func(c *Config) { c.KeyInput = "note" }, 1, 1},
+		"in the header": {func(c *Config) { c.IdempotencyHeader = "Idempotency-Key" }, 2, 0}, // the fake promises nothing
+		"own match": {func(c *Config) {
+			c.Match = func(sent Sent, p Prediction) bool { return sent.Key != "" && p.ID == "prediction1" }
+		}, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				unsteady(&r.cfg)
+				row.change(&r.cfg)
+				r.api.Created = after(drop)
+				resultOf(t, r.run())
+				assert.Equal(t, row.creations, r.api.Creations())
+				assert.Equal(t, row.list, r.api.Count(predicttest.OpList))
+				all := r.api.Predictions()
+				assert.Equal(t, all[0].Header.Get("Idempotency-Key"), all[len(all)-1].Header.Get("Idempotency-Key"))
+			})
+		})
+	}
+}
+
+// Without checkpoints nothing is paid.
+func TestQueueWithoutCheckpoints(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.wrap = func(q worker.Queue) worker.Queue { return plainQueue{q} }
+		st := r.run()
+		assert.Contains(t, st.Error, "without checkpoints a prediction would be paid again at each attempt")
+		assert.Equal(t, 1, st.Attempt)
+		assert.Zero(t, r.api.Creations())
+	})
+}
+
+// plainQueue hides the powers of a queue and its consumers.
+type plainQueue struct{ worker.Queue }
+
+func (q plainQueue) Consume(ctx context.Context, name string, opts worker.ConsumeOptions) (worker.Consumer, error) {
+	consumer, err := q.Queue.Consume(ctx, name, opts)
+	return plainConsumer{consumer}, err
+}
+
+type plainConsumer struct{ worker.Consumer }
+
+// A checkpoint that fails before the create keeps it from being sent; one that fails after it doesn't lose the id.
+func TestCheckpointsFail(t *testing.T) {
+	for _, row := range []struct{ from, to, creations, attempt int }{{1, 1, 1, 2}, {2, 2, 1, 1}, {2, 4, 1, 1}} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			n := 0
+			r.queue.Fault = func(_ context.Context, call string) error {
+				if call == "Checkpoint" {
+					if n++; n >= row.from && n <= row.to {
+						return errors.New("redis is away")
+					}
+				}
+				return nil
+			}
+			st := r.run()
+			resultOf(t, st)
+			assert.Equal(t, row.attempt, st.Attempt)
+			assert.Equal(t, row.creations, r.api.Creations())
+			assert.Greater(t, n, row.to)
+		})
+	}
+}
+
+// Without a job there is nobody to go on, so whatever ends the call ends the prediction.
+func TestWithoutAJob(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		req := stage.Request{OriginalURL: "https://photos.test/7.png", Progress: func(float64, string) {}}
+		_, err := r.model().Stage(ctx, req)
+		require.Error(t, err)
+		assert.Equal(t, []string{"prediction1"}, r.api.Canceled())
+		picture, err := r.model().Stage(t.Context(), req)
+		require.NoError(t, err)
+		assert.Equal(t, "prediction2", picture.Prediction.ID)
+	})
+}

@@ -1,0 +1,129 @@
+package predict
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Never more predictions run at once than the limits allow, and jobs that wait count no attempts.
+func TestLimitedConcurrency(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		limiter, err := NewLimiter(Limits{Concurrency: 2})
+		require.NoError(t, err)
+		r.cfg.Limiter, r.concurrent = limiter, 8
+		var mu sync.Mutex
+		var created []time.Time
+		r.api.Created = func(int, http.ResponseWriter, *http.Request) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			created = append(created, time.Now())
+			return false
+		}
+		pool := r.pool()
+		for i := range 8 {
+			r.enqueue(pool, fmt.Sprint("job-", i))
+		}
+		for i := range 8 {
+			st := r.await(fmt.Sprint("job-", i))
+			resultOf(t, st)
+			assert.Equal(t, 1, st.Attempt)
+		}
+		for i := 2; i < len(created); i++ {
+			assert.GreaterOrEqual(t, created[i].Sub(created[i-2]), r.api.Takes)
+		}
+		assert.Zero(t, limiter.running)
+		assert.Empty(t, limiter.queue)
+	})
+}
+
+func TestLimitedRate(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		limiter, err := NewLimiter(Limits{PerMinute: 6, Burst: 2})
+		require.NoError(t, err)
+		r.cfg.Limiter, r.concurrent = limiter, 8
+		var mu sync.Mutex
+		var created []time.Time
+		r.api.Created = func(int, http.ResponseWriter, *http.Request) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			created = append(created, time.Now())
+			return false
+		}
+		pool := r.pool()
+		for i := range 8 {
+			r.enqueue(pool, fmt.Sprint("job-", i))
+		}
+		for i := range 8 {
+			st := r.await(fmt.Sprint("job-", i))
+			resultOf(t, st)
+			assert.Equal(t, 1, st.Attempt)
+		}
+		slices.SortFunc(created, time.Time.Compare)
+		for i, at := range created {
+			allowed := 2 + at.Sub(created[0]).Minutes()*6
+			assert.LessOrEqual(t, float64(i+1), allowed+0.001)
+		}
+		assert.Less(t, created[7].Sub(created[0]), 4*time.Minute)
+	})
+}
+
+// A 429 stops all jobs that share the limiter.
+func TestThrottlingStopsAll(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		limiter, err := NewLimiter(Limits{})
+		require.NoError(t, err)
+		r.cfg.Limiter = limiter
+		r.api.Misbehave = times("create", 1, code(429, "Retry-After", "60"))
+		pool := r.pool()
+		r.enqueue(pool, "a")
+		r.enqueue(pool, "b")
+		resultOf(t, r.await("a"))
+		resultOf(t, r.await("b"))
+		assert.Equal(t, 3, r.api.Count("create"), "b did not ask before")
+	})
+}
+
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limiter, err := NewLimiter(Limits{Concurrency: 1, MaxWait: time.Second})
+		require.NoError(t, err)
+		require.NoError(t, limiter.enter(t.Context()))
+
+		var busy *busyError
+		began := time.Now()
+		require.ErrorAs(t, limiter.enter(t.Context()), &busy)
+		assert.Equal(t, time.Second, time.Since(began))
+
+		boom := errors.New("boom")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(100*time.Millisecond, func() { cancel(boom) })
+		require.ErrorIs(t, limiter.enter(ctx), boom)
+
+		time.AfterFunc(100*time.Millisecond, limiter.leave)
+		require.NoError(t, limiter.enter(t.Context()), "whoever waits is next")
+		limiter.join() // it doesn't ask
+		assert.Equal(t, 2, limiter.running)
+		limiter.leave()
+		limiter.leave()
+		assert.Zero(t, limiter.running)
+
+		var none *Limiter
+		require.NoError(t, none.enter(t.Context()))
+		none.join()
+		none.leave()
+		none.closeFor(time.Second)
+	})
+	_, err := NewLimiter(Limits{Concurrency: -1, PerMinute: -1})
+	assert.ErrorContains(t, err, "Concurrency is -1")
+	assert.ErrorContains(t, err, "PerMinute is -1")
+}

@@ -1,0 +1,324 @@
+package predict
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/stage"
+)
+
+// Model is a stage.Model that runs a hosted model. It may run any number of jobs at once.
+type Model struct {
+	cfg     Config
+	api     *api
+	outputs *http.Client
+}
+
+var _ stage.Model = (*Model)(nil)
+
+// New makes a Model, or reports all that is wrong with the configuration.
+func New(cfg Config) (*Model, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("predict: %w", err)
+	}
+	base, err := checkURL(cfg.BaseURL, cfg.AllowHTTP)
+	if err != nil {
+		return nil, fmt.Errorf("predict: BaseURL: %w", err)
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = newTransport()
+	}
+	m := &Model{api: newAPI(cfg, base), outputs: newOutputs(cfg, base)}
+	cfg.Token = "" // from here on only requests have it
+	m.cfg = cfg
+	return m, nil
+}
+
+func newTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		ForceAttemptHTTP2:      true,
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxIdleConnsPerHost:    16,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// CloseIdleConnections closes the connections that no request uses. A Model needs no other end.
+func (m *Model) CloseIdleConnections() {
+	m.api.client.CloseIdleConnections()
+	m.outputs.CloseIdleConnections()
+}
+
+// Stage makes the picture: it creates a prediction, or goes on with the one that an earlier attempt left, follows it to
+// its end and copies its output. The job is found in ctx; without one nothing is remembered. Errors are as the package
+// says.
+func (m *Model) Stage(ctx context.Context, req stage.Request) (stage.Picture, error) {
+	job, _ := worker.JobFromContext(ctx)
+	rec, err := begin(job)
+	if err != nil {
+		return stage.Picture{}, err
+	}
+	r := &run{model: m, job: job, req: req, rec: rec, kept: rec.ID}
+	defer r.release()
+	picture, err := r.run(ctx)
+	if err != nil && (ctx.Err() != nil || errors.Is(err, worker.ErrLeaseLost)) {
+		err = r.leave(ctx, err)
+	}
+	return picture, err
+}
+
+// run is one attempt.
+type run struct {
+	model *Model
+	job   *worker.Job // nil when there is none
+	req   stage.Request
+	rec   record
+	kept  string // the id that the checkpoint has
+	over  bool   // the prediction is: there is nothing to cancel
+	holds bool   // a place of the limiter
+}
+
+func (r *run) run(ctx context.Context) (stage.Picture, error) {
+	p, err := r.obtain(ctx)
+	if err == nil {
+		p, err = r.follow(ctx, p)
+	}
+	switch {
+	case err != nil:
+		return stage.Picture{}, err
+	case p.Status != Succeeded:
+		return stage.Picture{}, r.fail(ctx, p.failure())
+	}
+	return r.collect(ctx, p)
+}
+
+func (r *run) release() {
+	if r.holds {
+		r.model.cfg.Limiter.leave()
+	}
+}
+
+// obtain returns the job's prediction: the one that is there, the one that may be there, or a new one.
+func (r *run) obtain(ctx context.Context) (Prediction, error) {
+	if r.rec.ID == "" && r.rec.Key != "" && r.model.cfg.IdempotencyHeader == "" {
+		if err := r.find(ctx); err != nil {
+			return Prediction{}, err
+		}
+	}
+	if r.rec.ID != "" {
+		p, err := r.resume(ctx)
+		if err != nil || p.ID != "" {
+			return p, err
+		}
+	}
+	return r.create(ctx)
+}
+
+// find makes the prediction that may have been created the record's, if there is one.
+func (r *run) find(ctx context.Context) error {
+	m := r.model
+	// A clock that is far ahead is not waited for.
+	if wait := m.cfg.Settle - r.rec.age(); wait > 0 && time.Until(time.UnixMilli(r.rec.Last)) < clockSkew {
+		return fmt.Errorf("a prediction may have been created: %w", worker.Snooze(wait))
+	}
+	r.req.Progress(0, "looking for the prediction")
+	sent := Sent{Key: r.rec.Key, KeyInput: m.cfg.KeyInput, InputSum: r.rec.Sum, Version: m.cfg.Version, Model: m.cfg.Model,
+		First: time.UnixMilli(r.rec.First), Last: time.UnixMilli(r.rec.Last)}
+	p, found, err := m.api.find(ctx, sent, r.rec.Past, m.cfg.Match)
+	switch {
+	case errors.Is(err, errNoList):
+		return nil
+	case err != nil:
+		return r.judge(ctx, err)
+	case !found:
+		return nil
+	}
+	r.rec.ID = p.ID
+	return r.remember(ctx)
+}
+
+// remember keeps the id of a prediction. Failing to is no reason to let go of it, unless the job is no longer ours: then
+// whoever has it looks for the prediction.
+func (r *run) remember(ctx context.Context) error {
+	if err := r.keep(ctx); lost(err) {
+		return fmt.Errorf("prediction %s: %w", r.rec.ID, err)
+	}
+	return nil
+}
+
+// resume looks what has become of a prediction that an earlier attempt left. None is returned when it is gone or was
+// stopped, and another one may be created at once.
+func (r *run) resume(ctx context.Context) (Prediction, error) {
+	p, err := r.poll(ctx)
+	if err == nil && p.Status.stopped() {
+		err = p.failure()
+	}
+	if stopped := new(FailedError); errors.As(err, &stopped) {
+		// It counts: a parked job, whose attempts don't, must not pay again and again.
+		if err := r.fail(ctx, stopped); r.rec.Failed > 1 || worker.IsPermanent(err) || lost(err) {
+			return Prediction{}, err
+		}
+		r.over = false
+		return Prediction{}, nil
+	}
+	if err == nil && !p.Status.over() {
+		r.model.cfg.Limiter.join()
+		r.holds = true
+	}
+	return p, err
+}
+
+// create pays for a prediction. Before it does, the checkpoint says so.
+func (r *run) create(ctx context.Context) (Prediction, error) {
+	m := r.model
+	input, sum, err := r.input(ctx)
+	if err != nil {
+		return Prediction{}, err
+	}
+	if err := m.cfg.Limiter.enter(ctx); err != nil {
+		return Prediction{}, r.wait(err)
+	}
+	r.holds = true
+	r.rec.send(sum, time.Now())
+	body, err := r.body(input)
+	if err != nil {
+		return Prediction{}, err
+	}
+	if err := r.keep(ctx); err != nil {
+		return Prediction{}, fmt.Errorf("before the prediction is created: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return Prediction{}, context.Cause(ctx)
+	}
+	r.req.Progress(0, "asking the model")
+	// An attempt that ends meanwhile waits a little for the answer, as what was created must be known.
+	longer, cancel := lasting(ctx, m.cfg.Grace)
+	defer cancel()
+	p, err := m.api.create(longer, m.createPath(), r.header(), body)
+	if err != nil {
+		return Prediction{}, r.notCreated(ctx, err)
+	}
+	r.rec.ID, r.rec.Throttled = p.ID, 0
+	r.over = p.Status.over()
+	return p, r.remember(ctx)
+}
+
+// notCreated says what to do after a create that failed, and notes whether it may have taken effect.
+func (r *run) notCreated(ctx context.Context, err error) error {
+	if !refused(err) {
+		var answer *APIError
+		wait := r.model.cfg.Settle
+		if errors.As(err, &answer) {
+			wait = max(wait, answer.RetryAfter)
+		}
+		return worker.RetryAfter(wait, fmt.Errorf("a prediction may have been created: %w", err))
+	}
+	r.rec.drop()
+	verdict := r.judge(ctx, err)
+	if statusOf(err) == http.StatusTooManyRequests { // that is kept already
+		return verdict
+	}
+	if kept := r.keep(ctx); kept != nil {
+		return fmt.Errorf("%w (%w)", verdict, kept) // the next attempt looks in vain, that is all
+	}
+	return verdict
+}
+
+// input makes the input, with its checksum.
+func (r *run) input(ctx context.Context) (map[string]any, string, error) {
+	input, err := r.model.cfg.Input(ctx, r.req)
+	if err != nil {
+		return nil, "", fmt.Errorf("input: %w", err)
+	}
+	data, err := json.Marshal(input)
+	if err != nil {
+		return nil, "", worker.Permanent(fmt.Errorf("input: %w", err))
+	}
+	return input, InputSum(data), nil
+}
+
+func (r *run) body(input map[string]any) ([]byte, error) {
+	m := r.model
+	if m.cfg.KeyInput != "" {
+		marked := map[string]any{m.cfg.KeyInput: r.rec.Key}
+		for name, value := range input {
+			if name != m.cfg.KeyInput {
+				marked[name] = value
+			}
+		}
+		input = marked
+	}
+	body := map[string]any{"input": input}
+	if m.cfg.Version != "" {
+		body["version"] = m.cfg.Version
+	}
+	if m.cfg.Webhook != nil && r.job != nil {
+		body["webhook"] = m.cfg.Webhook.urlFor(r.job.ID, r.job.Queue, r.rec.Key)
+		body["webhook_events_filter"] = []string{"completed"}
+	}
+	return json.Marshal(body)
+}
+
+func (r *run) header() http.Header {
+	header := make(http.Header)
+	header.Set("Cancel-After", fmt.Sprintf("%dm", max(1, (r.model.cfg.Lifetime+time.Minute-1)/time.Minute)))
+	if name := r.model.cfg.IdempotencyHeader; name != "" {
+		header.Set(name, r.rec.Key)
+	}
+	return header
+}
+
+func (m *Model) createPath() string {
+	switch {
+	case m.cfg.Model != "":
+		return "/models/" + m.cfg.Model + "/predictions"
+	case m.cfg.Deployment != "":
+		return "/deployments/" + m.cfg.Deployment + "/predictions"
+	}
+	return "/predictions"
+}
+
+// collect copies the output.
+func (r *run) collect(ctx context.Context, p Prediction) (stage.Picture, error) {
+	r.req.Progress(0.9, "copying the picture")
+	data, err := r.model.copyOutput(ctx, p)
+	var spoiled *spoiledError
+	switch {
+	case err == nil:
+		return r.model.picture(p, data), nil
+	case ctx.Err() != nil || !errors.As(err, &spoiled):
+		return stage.Picture{}, r.judge(ctx, err)
+	case r.rec.Spoiled == 0 && !p.DataRemoved: // it may be there in a moment
+		r.rec.Spoiled++
+		if kept := r.keep(ctx); kept != nil {
+			return stage.Picture{}, fmt.Errorf("%w (%w)", err, kept)
+		}
+		return stage.Picture{}, err
+	}
+	return stage.Picture{}, r.fail(ctx, &FailedError{ID: p.ID, Status: p.Status, Message: spoiled.Error()})
+}
+
+// picture says what a prediction made, and what it cost.
+func (m *Model) picture(p Prediction, data []byte) stage.Picture {
+	name := m.cfg.name()
+	if m.cfg.Version == "" && p.Version != "" {
+		name += ":" + tidy(p.Version)
+	}
+	seconds := p.Metrics.PredictTime
+	return stage.Picture{Data: data, Model: name, Prediction: &stage.Prediction{
+		ID: p.ID, Model: name, Seconds: seconds, Cost: m.cfg.PricePerPrediction + seconds*m.cfg.PricePerSecond,
+	}}
+}
+
+// jitter is a share from 0 to 1.
+func jitter() float64 { return rand.Float64() }
