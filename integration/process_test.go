@@ -37,6 +37,8 @@ type workerConfig struct {
 	Database    string // or to sqlstatus, in the Postgres at this URL
 	Sweep       time.Duration
 
+	Predict string // where the prediction API is that stage:run jobs use; they are run only if there is one
+
 	WaitReplicas int // that must have what is enqueued; the rig's producer is told, too
 }
 
@@ -119,6 +121,11 @@ func newPool(cfg workerConfig, client rueidis.Client, d *deeds) (*worker.Pool, e
 	}
 	registry := worker.NewRegistry()
 	worker.Handle(registry, d.do)
+	if cfg.Predict != "" {
+		if err := registerStage(registry, cfg.Predict); err != nil {
+			return nil, err
+		}
+	}
 	backend := worker.Backend{Queue: queue}
 	if d.scribe != nil {
 		registry.Use(d.scribe.Handler)
