@@ -24,6 +24,9 @@ type Files struct {
 	// BaseURL is what Put's URLs begin with, the address that a web server serves Root at, say. Empty means that they
 	// are file URLs.
 	BaseURL string
+	// Keys says which jobs may touch which files; a file's key is its path below Root, with slashes. The zero value
+	// means that all may.
+	Keys Keys
 }
 
 var (
@@ -55,6 +58,9 @@ func (f Files) Open(ctx context.Context, url string) (Original, error) {
 	}
 	name, err := f.nameOf(url)
 	if err != nil {
+		return Original{}, err
+	}
+	if err := f.Keys.check(ctx, filepath.ToSlash(name)); err != nil {
 		return Original{}, err
 	}
 	root, err := f.openRoot()
@@ -145,64 +151,56 @@ func judgePath(err error) error {
 	return err
 }
 
-// Put stores the picture as <image id>/<job id>-<hash of the content>.<type>: the same picture of the same job always
-// has the same name, another picture another. The file appears whole or not at all; after a crash a file whose name
-// begins with ".tmp-" may remain.
+// Put stores the picture as <image id>/<job id>-<hash of the content>.<type>, below the job's prefix if Keys has one:
+// the same picture of the same job always has the same name, another picture another. The file appears whole or not at
+// all; after a crash a file whose name begins with ".tmp-" may remain.
 func (f Files) Put(ctx context.Context, staged Staged) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
+	}
+	key, err := f.Keys.Place(ctx, "", staged.ImageID.String()+"/"+fileName(staged))
+	if err != nil {
+		return "", err
+	}
+	name, err := filepath.Localize(key)
+	if err != nil {
+		return "", fmt.Errorf("%w: it is not a path below the root", ErrRefused)
 	}
 	root, err := f.openRoot()
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	dir, file := staged.ImageID.String(), fileName(staged)
-	if err := replaceFile(root, dir, file, staged.Image.Data); err != nil {
+	if err := replaceFile(root, name, staged.Image.Data); err != nil {
 		if errors.As(err, new(syscall.Errno)) {
 			return "", err // a full disk, say
 		}
 		return "", judge(err, ErrRefused)
 	}
-	return f.urlOf(dir, file)
+	return f.urlOf(key)
 }
 
 // fileName names a staged picture by what it is.
 func fileName(staged Staged) string {
 	sum := sha256.Sum256(staged.Image.Data)
-	kind := strings.TrimPrefix(staged.Image.MediaType, "image/")
-	if kind == "jpeg" {
-		kind = "jpg"
-	}
-	name := hex.EncodeToString(sum[:16]) + "." + plain(kind, 20)
+	name := hex.EncodeToString(sum[:16]) + "." + extension(staged.Image.MediaType)
 	if job := plain(staged.JobID, 100); job != "" {
 		name = job + "-" + name
 	}
 	return name
 }
 
-// plain makes s harmless in file names and URLs, and at most limit characters long. Several strings may become the
-// same one.
-func plain(s string, limit int) string {
-	s = strings.Map(func(c rune) rune {
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' {
-			return c
-		}
-		return '_'
-	}, s)
-	return s[:min(len(s), limit)]
-}
-
 // replaceFile writes the file under a name of its own, then gives it the right one. A power cut may still lose the
 // name, but never leaves half a file under it.
-func replaceFile(root *os.Root, dir, name string, data []byte) error {
+func replaceFile(root *os.Root, name string, data []byte) error {
+	dir := filepath.Dir(name)
 	if err := root.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	temp := filepath.Join(dir, ".tmp-"+rand.Text())
 	err := writeFile(root, temp, data)
 	if err == nil {
-		err = root.Rename(temp, filepath.Join(dir, name))
+		err = root.Rename(temp, name)
 	}
 	if err != nil {
 		_ = root.Remove(temp) // the first error tells more
@@ -226,11 +224,11 @@ func writeFile(root *os.Root, name string, data []byte) error {
 	return err
 }
 
-func (f Files) urlOf(dir, name string) (string, error) {
+func (f Files) urlOf(key string) (string, error) {
 	if f.BaseURL != "" {
-		return url.JoinPath(f.BaseURL, dir, name)
+		return url.JoinPath(f.BaseURL, (&url.URL{Path: key}).EscapedPath())
 	}
-	full, err := filepath.Abs(filepath.Join(f.Root, dir, name))
+	full, err := filepath.Abs(filepath.Join(f.Root, filepath.FromSlash(key)))
 	if err != nil {
 		return "", fmt.Errorf("find root: %w", err)
 	}
