@@ -2,7 +2,7 @@
 .PHONY: all test race lint build fuzz mutants soak ticks bench bench-full bench-parts ceilings examples dashboard tidy
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-MODULES  := . ./cron ./examples ./integration ./benchmarks
+MODULES  := . ./cron ./examples ./integration ./stage/s3store ./benchmarks
 
 all: lint test
 
@@ -15,12 +15,12 @@ race:
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@for m in $(MODULES); do (cd $$m && GOWORK=off go vet ./...) || exit 1; done
-	@for m in . ./cron ./examples ./integration; do (cd $$m && $(GOLANGCI) run ./...) || exit 1; done
+	@for m in . ./cron ./examples ./integration ./stage/s3store; do (cd $$m && $(GOLANGCI) run ./...) || exit 1; done
 
 build: ## the platforms that hosts run on
-	GOOS=linux GOARCH=arm64 go build ./... ./cron/... ./examples/...
-	GOOS=darwin GOARCH=arm64 go build ./... ./cron/... ./examples/...
-	GOOS=windows GOARCH=amd64 go build ./... ./cron/... ./examples/...
+	GOOS=linux GOARCH=arm64 go build ./... ./cron/... ./examples/... ./stage/s3store/...
+	GOOS=darwin GOARCH=arm64 go build ./... ./cron/... ./examples/... ./stage/s3store/...
+	GOOS=windows GOARCH=amd64 go build ./... ./cron/... ./examples/... ./stage/s3store/...
 	cd benchmarks && GOWORK=off go vet ./...
 
 # Runs a target, not seconds: a deadline may fail a target that found nothing (go.dev/issue/75804, mended in Go 1.27).

@@ -7,7 +7,7 @@
 //	handler, err := stage.NewHandler(stage.Config{Source: …, Model: …, Sink: …})
 //	handler.Register(registry, worker.MaxAttempts(3))
 //
-// Files is a Source and a Sink on local directories. HTTPSource opens originals over HTTP and lets strangers choose their
-// URLs. Models that want pixels call Decode, which turns photos upright. A job whose payload or photo is at fault fails
-// for good; whatever else goes wrong runs again.
+// Files is a Source and a Sink on local directories, package s3store one on a bucket. HTTPSource opens originals over HTTP
+// and lets strangers choose their URLs. Models that want pixels call Decode, which turns photos upright. A job whose payload
+// or photo is at fault fails for good; whatever else goes wrong runs again.
 package stage
