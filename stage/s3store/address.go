@@ -140,9 +140,8 @@ func ofSignature(name string) bool {
 
 // isBucketName is wider than S3's rule, since old buckets and other servers are.
 func isBucketName(name string) bool {
-	return len(name) >= 3 && len(name) <= 63 && !strings.ContainsFunc(name, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.')
-	})
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	return len(name) >= 3 && len(name) <= 63 && strings.Trim(name, letters) == ""
 }
 
 func isBaseURL(raw string) bool {

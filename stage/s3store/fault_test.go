@@ -32,7 +32,7 @@ func TestFailures(t *testing.T) {
 		{"no such bucket", saying(404, "NoSuchBucket"), nil, nil},
 		{"access denied", saying(403, "AccessDenied"), stage.ErrRefused, stage.ErrRefused},
 		{"an archived object", saying(403, "InvalidObjectState"), stage.ErrRefused, stage.ErrRefused},
-		{"a proxy that forbids it", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, stage.ErrRefused, stage.ErrRefused},
+		{"a proxy that forbids it", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, stage.ErrRefused, stage.ErrRefused},
 		{"an unknown key", saying(403, "InvalidAccessKeyId"), nil, nil},
 		{"a wrong secret", saying(403, "SignatureDoesNotMatch"), nil, nil},
 		{"an expired token", saying(400, "ExpiredToken"), nil, nil},
@@ -41,7 +41,7 @@ func TestFailures(t *testing.T) {
 		{"throttling by status", saying(429, "TooManyRequests"), nil, nil},
 		{"an internal error", saying(500, "InternalError"), nil, nil},
 		{"a gateway's page", func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(502)
+			w.WriteHeader(http.StatusBadGateway)
 			_, _ = io.WriteString(w, "<html>bad gateway")
 		}, nil, nil},
 		{"a dropped connection", dropped, nil, nil},

@@ -40,6 +40,10 @@ func TestNewReportsAllProblems(t *testing.T) {
 		_, err = New(Config{Client: client, Bucket: bucket, BaseURL: base})
 		assert.ErrorContains(t, err, "BaseURL", base)
 	}
+	for _, name := range []string{"", "ab", strings.Repeat("x", 64), "a b c", "a/b", "photos?"} {
+		_, err = New(Config{Client: client, Bucket: name})
+		assert.ErrorContains(t, err, "Bucket is", name)
+	}
 	_, err = New(Config{Client: s3.New(s3.Options{}), Bucket: bucket})
 	assert.ErrorContains(t, err, "Client: its endpoint: ", "a client without a region")
 }
@@ -172,6 +176,7 @@ func TestPresignedURLs(t *testing.T) {
 		query, err := url.ParseQuery(presigned[len(plain)+1:])
 		require.NoError(t, err)
 		assert.Equal(t, "host", query.Get("X-Amz-SignedHeaders"), "a link brings no other headers")
+		assert.NotContains(t, presigned, "Checksum")
 		status, body := fetch(t, presigned)
 		assert.Equal(t, http.StatusOK, status)
 		assert.Equal(t, "picture", body)
