@@ -7,6 +7,8 @@
 //	handler, err := stage.NewHandler(stage.Config{Source: …, Model: …, Sink: …})
 //	handler.Register(registry, worker.MaxAttempts(3))
 //
+// Which room types and styles there are is the host's to say, and how they become a prompt; see Config.
+//
 // Files is a Source and a Sink on local directories, package s3store one on a bucket. HTTPSource opens originals over HTTP
 // and lets strangers choose their URLs. Models that want pixels call Decode, which turns photos upright. A job whose payload
 // or photo is at fault fails for good; whatever else goes wrong runs again.

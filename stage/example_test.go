@@ -35,9 +35,9 @@ func photo(c color.Color) []byte {
 type tint struct{}
 
 func (tint) Stage(_ context.Context, req stage.Request) (stage.Picture, error) {
-	if req.Style != "scandinavian" {
+	if req.Style == "industrial" {
 		// Trying again will not help.
-		return stage.Picture{}, worker.Permanent(fmt.Errorf("unknown style %q", req.Style))
+		return stage.Picture{}, worker.Permanent(errors.New("there are no curtains in industrial style"))
 	}
 	req.Progress(0.5, "hanging curtains")
 	return stage.Picture{Data: photo(color.White), Model: "tint/1"}, nil
@@ -84,12 +84,14 @@ func ExampleHandler() {
 	}
 	fmt.Println(result.StagedURL, result.MediaType, result.Width, "x", result.Height, result.Model)
 
-	payload.Style = "unheard of"
-	err = handler.Handle(context.Background(), job, payload)
-	fmt.Println(err, worker.IsPermanent(err))
+	for _, payload.Style = range []string{"industrial", "unheard of"} {
+		err := handler.Handle(context.Background(), job, payload)
+		fmt.Println(err, worker.IsPermanent(err))
+	}
 	// Output:
 	// https://cdn.example.com/job-7.png image/png 4 x 3 tint/1
-	// stage: unknown style "unheard of" true
+	// stage: there are no curtains in industrial style true
+	// payload: style "unheard of" is unknown: accepted are modern, contemporary, traditional, industrial, scandinavian true
 }
 
 func ExampleNewHandler() {
@@ -99,6 +101,43 @@ func ExampleNewHandler() {
 	// stage handler: Source: Root is empty
 	// Sink is nil
 	// MaxBytes is -1: it must not be negative
+}
+
+// A host may have room types of its own, and words of its own for the model.
+func ExampleConfig_promptTemplate() {
+	handler, err := stage.NewHandler(stage.Config{
+		Source: stage.SourceFunc(func(_ context.Context, url string) (stage.Original, error) {
+			return stage.Original{Body: io.NopCloser(bytes.NewReader(photo(color.Black)))}, nil
+		}),
+		Model: stage.ModelFunc(func(_ context.Context, req stage.Request) (stage.Picture, error) {
+			fmt.Println(req.Prompt)
+			return stage.Picture{Data: photo(color.White)}, nil
+		}),
+		Sink: stage.SinkFunc(func(_ context.Context, staged stage.Staged) (string, error) {
+			return "https://cdn.example.com/" + staged.JobID + ".png", nil
+		}),
+		RoomTypes:      append(stage.DefaultRoomTypes(), "home_cinema"),
+		Styles:         []string{stage.Any},
+		PromptTemplate: `A {{or .Style "plain"}} {{words .RoomType}}, photographed{{with .Prompt}}, {{.}}{{end}}`,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, payload := range []stage.Payload{
+		{RoomType: "home_cinema", Style: "futuristic", Prompt: "popcorn on a small table"},
+		{RoomType: "office"},
+		{RoomType: "garage"},
+	} {
+		payload.ImageID, payload.OriginalURL = uuid.MustParse("0198d5f0-4a3e-7c51-9d0f-2b7f6f1f0a11"), "rooms/7.png"
+		if err := handler.Handle(context.Background(), &worker.Job{ID: "job-7"}, payload); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// A futuristic home cinema, photographed, popcorn on a small table
+	// A plain office, photographed
+	// payload: room_type "garage" is unknown: accepted are living_room, bedroom, kitchen, bathroom, dining_room, office, home_cinema
 }
 
 func ExampleFiles() {

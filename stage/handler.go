@@ -29,8 +29,19 @@ type Config struct {
 	Model  Model
 	Sink   Sink
 
-	// MaxBytes is the size of the largest original that is read, in bytes. It bounds the memory of a job: about this
-	// much and the staged picture. Zero means DefaultMaxBytes, 25 MiB.
+	// RoomTypes and Styles are what Payload.RoomType and Payload.Style may be, letter by letter, at most MaxLabelLength
+	// bytes each. A job that asks for another one fails for good, before its original is opened. An empty value always
+	// passes, and leaves the choice to the model. No entries mean DefaultRoomTypes and DefaultStyles; Any as the only
+	// entry lets everything pass.
+	RoomTypes, Styles []string
+	// PromptTemplate makes Request.Prompt: a text/template that is executed with PromptData. Space around its result is
+	// cut off; a result longer than MaxModelPromptLength, and any other error, fails the job for good. NewHandler tries
+	// it with all fields set and with none. Empty means DefaultPromptTemplate; "{{.Prompt}}" gives the model the user's
+	// words and nothing else.
+	PromptTemplate string
+
+	// MaxBytes is the size of the largest original that is read, in bytes. Zero means DefaultMaxBytes, 25 MiB. It
+	// bounds the memory of a job: about this much and the staged picture.
 	MaxBytes int64
 	// MaxPixels is how many pixels, width times height, an original may have: a small file can hold a picture that
 	// takes gigabytes when it is decoded. Zero means DefaultMaxPixels, 50 million.
@@ -92,22 +103,37 @@ func (c Config) withDefaults() Config {
 	if c.MaxPixels == 0 {
 		c.MaxPixels = DefaultMaxPixels
 	}
+	if len(c.RoomTypes) == 0 {
+		c.RoomTypes = DefaultRoomTypes()
+	}
+	if len(c.Styles) == 0 {
+		c.Styles = DefaultStyles()
+	}
+	if c.PromptTemplate == "" {
+		c.PromptTemplate = DefaultPromptTemplate
+	}
 	if len(c.MediaTypes) == 0 {
 		c.MediaTypes = []string{"image/jpeg", "image/png", "image/webp"}
 	}
-	c.MediaTypes = slices.Clone(c.MediaTypes)
+	c.RoomTypes, c.Styles, c.MediaTypes = slices.Clone(c.RoomTypes), slices.Clone(c.Styles), slices.Clone(c.MediaTypes)
 	return c
 }
 
 // Handler runs stage:run jobs. It keeps nothing between jobs and may run any number at once.
-type Handler struct{ cfg Config }
+type Handler struct {
+	cfg     Config
+	prompts *prompter
+}
 
 // NewHandler makes a Handler, or reports all that is wrong with the configuration.
 func NewHandler(cfg Config) (*Handler, error) {
-	if err := cfg.check(); err != nil {
+	problems := cfg.check()
+	cfg = cfg.withDefaults()
+	prompts, err := newPrompter(cfg)
+	if err := errors.Join(problems, err); err != nil {
 		return nil, fmt.Errorf("stage handler: %w", err)
 	}
-	return &Handler{cfg: cfg.withDefaults()}, nil
+	return &Handler{cfg: cfg, prompts: prompts}, nil
 }
 
 // Register makes r run stage:run jobs with h. The defaults are those of worker.Handle: Timeout and the retry policy.
@@ -147,6 +173,10 @@ func (h *Handler) Handle(ctx context.Context, job *worker.Job, payload Payload) 
 
 // run is the three steps.
 func (h *Handler) run(ctx context.Context, jobID string, payload Payload, report func(float64, string)) (Result, error) {
+	prompt, err := h.prompts.prompt(payload)
+	if err != nil {
+		return Result{}, worker.Permanent(fmt.Errorf("payload: %w", err))
+	}
 	steps := &progress{report: report}
 	seed := seedOf(jobID, payload)
 
@@ -158,7 +188,7 @@ func (h *Handler) run(ctx context.Context, jobID string, payload Payload, report
 	steps.begin(fromModel, "staging")
 	staged, picture, err := h.stage(ctx, Request{
 		Original: original, ImageID: payload.ImageID, OriginalURL: payload.OriginalURL, RoomType: payload.RoomType,
-		Style: payload.Style, Prompt: payload.Prompt, Seed: seed, Progress: steps.within(fromStore),
+		Style: payload.Style, UserPrompt: payload.Prompt, Prompt: prompt, Seed: seed, Progress: steps.within(fromStore),
 	})
 	if err != nil {
 		return Result{}, fmt.Errorf("stage: %w", err)

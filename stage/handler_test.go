@@ -144,7 +144,9 @@ func TestHandlerSucceeds(t *testing.T) {
 	assert.Equal(t, Image{jpegRoom(64, 48), "image/jpeg", 64, 48, 1}, asked.Original)
 	asked.Original, asked.Progress = Image{}, nil
 	assert.Equal(t, Request{ImageID: imageID, OriginalURL: "rooms/empty.jpg", RoomType: "bedroom", Style: "scandinavian",
-		Prompt: "a cat", Seed: 42}, asked)
+		UserPrompt: "a cat", Prompt: "Virtual staging of the room in this photo. Room: bedroom. Style: scandinavian. Add " +
+			"fitting furniture and decoration. Keep walls, windows, doors, floor, ceiling, light and the camera's position. " +
+			"Wishes: a cat", Seed: 42}, asked)
 	assert.Equal(t, Staged{JobID: "job-1", ImageID: imageID, Image: Image{pngRoom(32, 24), "image/png", 32, 24, 1}}, stored)
 }
 

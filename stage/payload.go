@@ -30,13 +30,15 @@ type Payload struct {
 	// in a URL. Required, at most MaxURLLength bytes.
 	OriginalURL string `json:"original_url"`
 	// RoomType and Style are the host's names for what is to be staged, "bedroom" and "scandinavian" say, at most
-	// MaxLabelLength bytes each. Which ones there are is the model's business, also what empty ones mean.
+	// MaxLabelLength bytes each. The worker's Config.RoomTypes and Styles say which ones there are. Empty ones leave the
+	// choice to the model.
 	RoomType string `json:"room_type"`
 	Style    string `json:"style"`
 	// Seed makes a model repeat itself. Nil means one that is derived from the job's id: every attempt of a job gets
 	// the same, another job for the same picture gets another.
 	Seed *int64 `json:"seed,omitempty"`
-	// Prompt is what the user wishes besides, at most MaxPromptLength bytes. Empty means nothing.
+	// Prompt is what the user wishes besides, at most MaxPromptLength bytes. The worker's Config.PromptTemplate says
+	// where in the model's prompt it stands: at its end by default. Empty means nothing.
 	Prompt string `json:"prompt,omitempty"`
 }
 

@@ -93,7 +93,7 @@ func TestJobsInAPool(t *testing.T) {
 	assert.Contains(t, model.seeds[1:], result.Seed, "a retry has the seed of the first attempt")
 	for id, problem := range map[string]string{
 		"missing": "original not found", "page": "it looks like text/html", "outside": "refused",
-		"style": `unknown style "unheard of"`, "payload": "image_id is missing",
+		"style": `style "unheard of" is unknown: accepted are modern, `, "payload": "image_id is missing",
 	} {
 		assert.Equal(t, worker.StateFailed, last[id].State, id)
 		assert.Equal(t, 1, last[id].Attempt, id)

@@ -46,12 +46,17 @@ type Model interface {
 type Request struct {
 	// Original is the photo. Its type is one of Config.MediaTypes, its size within Config.MaxBytes and MaxPixels.
 	Original Image
-	// The next five are those of the Payload.
+	// The next four are those of the Payload. RoomType and Style are accepted ones of Config.RoomTypes and Styles, or
+	// empty: then the choice is the model's.
 	ImageID     uuid.UUID
 	OriginalURL string
 	RoomType    string
 	Style       string
-	Prompt      string
+	// UserPrompt is the Payload's Prompt: what the user wishes besides. Empty means nothing.
+	UserPrompt string
+	// Prompt is all of that in words, for models that are told in words: what Config.PromptTemplate makes of RoomType,
+	// Style and UserPrompt. Whoever sends it need not send UserPrompt.
+	Prompt string
 	// Seed is the payload's, or one that is the same at each attempt of the job, from 1 to 2³¹-1.
 	Seed int64
 	// Progress tells users how far the model is: a fraction from 0 to 1 of its own work, and a message. It is never

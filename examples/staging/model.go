@@ -45,7 +45,7 @@ func (d *decorator) Stage(ctx context.Context, req stage.Request) (stage.Picture
 		return stage.Picture{}, err
 	}
 	furnished, err := d.local.Render(ctx, photo, localmodel.Request{
-		RoomType: req.RoomType, Style: req.Style, Prompt: req.Prompt, Seed: req.Seed,
+		RoomType: req.RoomType, Style: req.Style, Prompt: req.UserPrompt, Seed: req.Seed,
 	}, func(fraction float64, message string) {
 		if fraction == 1 { // there is one more thing to do
 			message = "encoding the picture"

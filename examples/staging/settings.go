@@ -116,9 +116,14 @@ func (s settings) checkRole() error {
 }
 
 func names(options []localmodel.Option) string {
+	list := optionNames(options)
+	return strings.Join(list, ", ") + "\n(default " + list[0] + ")"
+}
+
+func optionNames(options []localmodel.Option) []string {
 	list := make([]string, len(options))
 	for i, o := range options {
 		list[i] = o.Name
 	}
-	return strings.Join(list, ", ") + "\n(default " + list[0] + ")"
+	return list
 }

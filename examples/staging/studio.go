@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/examples/staging/localmodel"
 	"github.com/real-staging-ai/go-worker/redisnotify"
 	"github.com/real-staging-ai/go-worker/redisqueue"
 	"github.com/real-staging-ai/go-worker/stage"
@@ -92,7 +93,10 @@ type ports struct {
 
 // work starts a pool: a handler in a registry, and what wire has made.
 func (s *studio) work(ctx context.Context, p ports) error {
-	handler, err := stage.NewHandler(stage.Config{Source: p.source, Model: p.model, Sink: p.sink})
+	handler, err := stage.NewHandler(stage.Config{
+		Source: p.source, Model: p.model, Sink: p.sink,
+		RoomTypes: optionNames(localmodel.RoomTypes()), Styles: optionNames(localmodel.Styles()),
+	})
 	if err != nil {
 		return err
 	}
