@@ -7,7 +7,8 @@
 //	handler, err := stage.NewHandler(stage.Config{Source: …, Model: …, Sink: …})
 //	handler.Register(registry, worker.MaxAttempts(3))
 //
-// Which room types and styles there are is the host's to say, and how they become a prompt; see Config.
+// Which room types and styles there are is the host's to say, and how they become a prompt; see Config. Memory is bounded:
+// bytes by Config.MaxBytes for each job, decoded pixels by Config.PixelBudget for all of them together.
 //
 // Files is a Source and a Sink on local directories, package s3store one on a bucket. HTTPSource opens originals over HTTP
 // and lets strangers choose their URLs. Models that want pixels call Decode, which turns photos upright. A job whose payload

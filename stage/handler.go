@@ -19,8 +19,9 @@ import (
 
 // What applies where a Config says nothing.
 const (
-	DefaultMaxBytes  = 25 << 20
-	DefaultMaxPixels = 50_000_000
+	DefaultMaxBytes    = 25 << 20
+	DefaultMaxPixels   = 50_000_000
+	DefaultPixelBudget = 100_000_000
 )
 
 // Config is what a Handler is made of. The three ports are required.
@@ -40,12 +41,20 @@ type Config struct {
 	// words and nothing else.
 	PromptTemplate string
 
-	// MaxBytes is the size of the largest original that is read, in bytes. Zero means DefaultMaxBytes, 25 MiB. It
-	// bounds the memory of a job: about this much and the staged picture.
+	// MaxBytes is the size of the largest original that is read, in bytes. Zero means DefaultMaxBytes, 25 MiB. Each job
+	// that runs holds its original and its staged picture as bytes; those of an original without an Original.Size take
+	// up to three times their size while they are read. PixelBudget is about decoded pictures, which are larger.
 	MaxBytes int64
 	// MaxPixels is how many pixels, width times height, an original may have: a small file can hold a picture that
 	// takes gigabytes when it is decoded. Zero means DefaultMaxPixels, 50 million.
 	MaxPixels int64
+	// PixelBudget is how many pixels of originals the model has in its hands at once, those of all jobs of this handler
+	// together. A job takes the pixels of its original before it calls the model and gives them back when the model has
+	// returned. Until there are enough it waits, with its slot and its timeout running; who came first is served first.
+	// A decoded picture takes 1.5 to 4 bytes a pixel, 8 with 16 bits a channel, and a model may need several copies.
+	// Models that decode nothing say so: see RemoteModel. Zero means DefaultPixelBudget, 100 million, or MaxPixels where
+	// that is more; it must not be less than MaxPixels, as a picture of that size could never be staged.
+	PixelBudget int64
 	// MediaTypes are the types of originals that are given to the model. None means image/jpeg, image/png
 	// and image/webp. Others need a decoder that the host registers with image.RegisterFormat.
 	MediaTypes []string
@@ -55,7 +64,7 @@ type Config struct {
 func (c Config) check() error {
 	problems := []error{
 		checkPort("Source", c.Source), checkPort("Model", c.Model), checkPort("Sink", c.Sink),
-		checkLimit("MaxBytes", c.MaxBytes), checkLimit("MaxPixels", c.MaxPixels),
+		checkLimit("MaxBytes", c.MaxBytes), checkLimit("MaxPixels", c.MaxPixels), c.checkPixelBudget(),
 	}
 	for _, mediaType := range c.MediaTypes {
 		if name, ok := strings.CutPrefix(mediaType, "image/"); !ok || name == "" {
@@ -96,12 +105,23 @@ func checkLimit(field string, limit int64) error {
 	return nil
 }
 
+func (c Config) checkPixelBudget() error {
+	largest := c.withDefaults().MaxPixels
+	if c.PixelBudget > 0 && c.PixelBudget < largest {
+		return fmt.Errorf("PixelBudget is %d: it must not be less than MaxPixels, %d", c.PixelBudget, largest)
+	}
+	return checkLimit("PixelBudget", c.PixelBudget)
+}
+
 func (c Config) withDefaults() Config {
 	if c.MaxBytes == 0 {
 		c.MaxBytes = DefaultMaxBytes
 	}
 	if c.MaxPixels == 0 {
 		c.MaxPixels = DefaultMaxPixels
+	}
+	if c.PixelBudget == 0 {
+		c.PixelBudget = max(DefaultPixelBudget, c.MaxPixels)
 	}
 	if len(c.RoomTypes) == 0 {
 		c.RoomTypes = DefaultRoomTypes()
@@ -123,6 +143,7 @@ func (c Config) withDefaults() Config {
 type Handler struct {
 	cfg     Config
 	prompts *prompter
+	pixels  *budget // nil: the model needs none of it
 }
 
 // NewHandler makes a Handler, or reports all that is wrong with the configuration.
@@ -133,7 +154,11 @@ func NewHandler(cfg Config) (*Handler, error) {
 	if err := errors.Join(problems, err); err != nil {
 		return nil, fmt.Errorf("stage handler: %w", err)
 	}
-	return &Handler{cfg: cfg, prompts: prompts}, nil
+	h := &Handler{cfg: cfg, prompts: prompts}
+	if remote, ok := cfg.Model.(RemoteModel); !ok || !remote.Remote() {
+		h.pixels = newBudget(cfg.PixelBudget)
+	}
+	return h, nil
 }
 
 // Register makes r run stage:run jobs with h. The defaults are those of worker.Handle: Timeout and the retry policy.
@@ -295,10 +320,7 @@ func (h *Handler) accept(data []byte) (Image, error) {
 
 // stage has the model make the picture, and returns it with what the model says of it.
 func (h *Handler) stage(ctx context.Context, req Request) (Image, Picture, error) {
-	if err := ctx.Err(); err != nil {
-		return Image{}, Picture{}, err // the model may cost money
-	}
-	picture, err := h.cfg.Model.Stage(ctx, req)
+	picture, err := h.call(ctx, req)
 	if err != nil {
 		if isDecodeError(err) {
 			err = judge(err, ErrUndecodable)
@@ -310,6 +332,21 @@ func (h *Handler) stage(ctx context.Context, req Request) (Image, Picture, error
 		return Image{}, Picture{}, fmt.Errorf("the model %s returned no proper picture: %w", picture.Model, err)
 	}
 	return staged, picture, nil
+}
+
+// call calls the model as soon as there are pixels for it, but not when ctx has ended: it may cost money.
+func (h *Handler) call(ctx context.Context, req Request) (Picture, error) {
+	if err := ctx.Err(); err != nil {
+		return Picture{}, err
+	}
+	if h.pixels != nil {
+		pixels := int64(req.Original.Width) * int64(req.Original.Height)
+		if err := h.pixels.acquire(ctx, pixels); err != nil {
+			return Picture{}, fmt.Errorf("wait for the pixel budget: %w", err)
+		}
+		defer h.pixels.release(pixels)
+	}
+	return h.cfg.Model.Stage(ctx, req)
 }
 
 func (h *Handler) put(ctx context.Context, staged Staged) (string, error) {

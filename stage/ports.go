@@ -42,6 +42,14 @@ type Model interface {
 	Stage(ctx context.Context, req Request) (Picture, error)
 }
 
+// RemoteModel is an optional power of a Model, asked about once, by NewHandler.
+type RemoteModel interface {
+	Model
+	// Remote reports whether pictures stay encoded in this process, as when a service does the work. Such a model takes
+	// nothing of Config.PixelBudget.
+	Remote() bool
+}
+
 // Request is one photo and what is to become of it. The fields are the model's, to keep or to change.
 type Request struct {
 	// Original is the photo. Its type is one of Config.MediaTypes, its size within Config.MaxBytes and MaxPixels.
