@@ -21,7 +21,7 @@ type Model struct {
 	outputs *http.Client
 }
 
-var _ stage.Model = (*Model)(nil)
+var _ stage.RemoteModel = (*Model)(nil)
 
 // New makes a Model, or reports all that is wrong with the configuration.
 func New(cfg Config) (*Model, error) {
@@ -52,6 +52,9 @@ func newTransport() *http.Transport {
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
+
+// Remote implements stage.RemoteModel: pictures are sent, received and stored as they are encoded.
+func (*Model) Remote() bool { return true }
 
 // CloseIdleConnections closes the connections that no request uses. A Model needs no other end.
 func (m *Model) CloseIdleConnections() {
