@@ -27,24 +27,14 @@ type config struct {
 	concurrency, attempts    int
 	jobTimeout, drainTimeout time.Duration
 
-	source, sink, model string // which of them
-	files               filesConfig
-	staging             stage.Config // without its ports
+	staging stage.Config // without its ports
+	ports   portsConfig
 
 	httpAddr     string
 	otlpEndpoint string
 	serviceName  string
 	logLevel     slog.Level
 }
-
-// filesConfig is for originals and staged pictures that are files.
-type filesConfig struct{ originals, staged, baseURL string }
-
-// What SOURCE, SINK and MODEL may be.
-const (
-	files = "files"
-	local = "local"
-)
 
 // readConfig reads the environment and reports all that is wrong with it, by variable. What may hold a password is never
 // part of an error.
@@ -62,9 +52,6 @@ func readConfig(get func(name string) string) (*config, error) {
 		jobTimeout:   e.duration("JOB_TIMEOUT", 10*time.Minute),
 		drainTimeout: e.duration("DRAIN_TIMEOUT", 30*time.Second),
 
-		source:  e.choice("SOURCE", files),
-		sink:    e.choice("SINK", files),
-		model:   e.choice("MODEL", local),
 		staging: readStaging(e),
 
 		httpAddr:     e.text("HTTP_ADDR", "127.0.0.1:9464"),
@@ -81,7 +68,7 @@ func readConfig(get func(name string) string) (*config, error) {
 	if c.logLevel.UnmarshalText([]byte(level)) != nil {
 		e.add("LOG_LEVEL is %.40q: it must be one of debug, info, warn, error", level)
 	}
-	c.readPorts(e)
+	c.ports = readPorts(e)
 	return c, e.err()
 }
 
@@ -108,20 +95,6 @@ func readDatabase(e *env) *pgx.ConnConfig {
 		e.add("DATABASE_URL cannot be read: it must be like postgres://user:password@host:5432/database")
 	}
 	return option
-}
-
-// readPorts reads what the chosen source, sink and model need, and nothing of the others.
-func (c *config) readPorts(e *env) {
-	if c.source == files {
-		c.files.originals = e.directory("ORIGINALS_DIR", "the directory that original_url is a path in")
-	}
-	if c.sink == files {
-		c.files.staged = e.directory("STAGED_DIR", "the directory for staged pictures")
-		c.files.baseURL = e.text("STAGED_BASE_URL", "")
-		if err := (stage.Files{Root: ".", BaseURL: c.files.baseURL}).Validate(); err != nil {
-			e.add("STAGED_BASE_URL: %w", err)
-		}
-	}
 }
 
 // readStaging reads what jobs may ask for. The library judges, one variable at a time.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker/stage"
+	"github.com/real-staging-ai/go-worker/stage/predict"
 )
 
 // complete is an environment with what is required.
@@ -84,7 +85,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"DRAIN_TIMEOUT", "-1s", `DRAIN_TIMEOUT is "-1s"`},
 		{"SOURCE", "ftp", `SOURCE is "ftp": it must be one of files`},
 		{"SINK", "ftp", `SINK is "ftp": it must be one of files`},
-		{"MODEL", "magic", `MODEL is "magic": it must be one of local`},
+		{"MODEL", "magic", `MODEL is "magic": it must be one of local, prediction`},
 		{"ORIGINALS_DIR", "/nonexistent", `ORIGINALS_DIR is "/nonexistent": there is no such directory`},
 		{"STAGED_BASE_URL", "https://cdn/?a=b", `STAGED_BASE_URL: BaseURL "https://cdn/?a=b"`},
 		{"ROOM_TYPES", "attic,,cellar", "ROOM_TYPES: stage handler: RoomTypes: entry 1 is empty"},
@@ -103,6 +104,34 @@ func TestConfigRefuses(t *testing.T) {
 			assert.NotContains(t, err.Error(), "hunter2")
 			assert.NotContains(t, err.Error(), "\n", "there is one problem")
 		})
+	}
+}
+
+func TestConfigOfPredictions(t *testing.T) {
+	with := func(more map[string]string) map[string]string {
+		all := map[string]string{"MODEL": "prediction", "PREDICTION_TOKEN": "hunter2", "PREDICTION_MODEL": "owner/name"}
+		maps.Copy(all, more)
+		return all
+	}
+	c, err := read(t, with(map[string]string{"PREDICTION_CONCURRENCY": "5", "PREDICTION_PER_MINUTE": "60"}))
+	require.NoError(t, err)
+	assert.Equal(t, predict.DefaultBaseURL, c.ports.prediction.BaseURL)
+	assert.EqualValues(t, "hunter2", c.ports.prediction.Token)
+	assert.NotNil(t, c.ports.prediction.Limiter)
+	assert.False(t, c.ports.prediction.AllowHTTP)
+
+	for _, row := range []struct{ name, value, problem string }{
+		{"PREDICTION_TOKEN", "", "PREDICTION_TOKEN is missing"},
+		{"PREDICTION_TOKEN", "hunter2 hunter2", "PREDICTION_…: predict: Token"},
+		{"PREDICTION_MODEL", "", "PREDICTION_…: predict: 0 of Version, Model and Deployment are set"},
+		{"PREDICTION_VERSION", "abc", "PREDICTION_…: predict: 2 of Version, Model and Deployment are set"},
+		{"PREDICTION_URL", "ftp://u:hunter2@api", "PREDICTION_…: predict: BaseURL"},
+		{"PREDICTION_PER_MINUTE", "some", `PREDICTION_PER_MINUTE is "some"`},
+	} {
+		_, err := read(t, with(map[string]string{row.name: row.value}))
+		require.ErrorContains(t, err, row.problem)
+		assert.NotContains(t, err.Error(), "hunter2")
+		assert.NotContains(t, err.Error(), "\n", "there is one problem")
 	}
 }
 
@@ -158,4 +187,7 @@ func TestVariablesAreDocumented(t *testing.T) {
 }
 
 // variants are environments that together ask for every variable.
-var variants = []map[string]string{{}}
+var variants = []map[string]string{
+	{},
+	{"MODEL": "prediction", "PREDICTION_TOKEN": "hunter2", "PREDICTION_MODEL": "owner/name"},
+}

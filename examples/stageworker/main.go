@@ -93,10 +93,7 @@ func newPool(ctx context.Context, cfg *config, backend worker.Backend, redis rue
 	backend.Queue, backend.StatusStore = queue, statuses
 
 	staging := cfg.staging
-	if staging.Source, staging.Sink, err = newStorage(starting, cfg); err != nil {
-		return nil, err
-	}
-	if staging.Model, err = newModel(cfg); err != nil {
+	if staging.Source, staging.Model, staging.Sink, err = newPorts(cfg.ports); err != nil {
 		return nil, err
 	}
 	handler, err := stage.NewHandler(staging)
