@@ -83,7 +83,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"MAX_ATTEMPTS", "-1", `MAX_ATTEMPTS is "-1"`},
 		{"JOB_TIMEOUT", "90", `JOB_TIMEOUT is "90": it must be a time such as 90s or 10m`},
 		{"DRAIN_TIMEOUT", "-1s", `DRAIN_TIMEOUT is "-1s"`},
-		{"SOURCE", "ftp", `SOURCE is "ftp": it must be one of files`},
+		{"SOURCE", "ftp", `SOURCE is "ftp": it must be one of files, http`},
 		{"SINK", "ftp", `SINK is "ftp": it must be one of files`},
 		{"MODEL", "magic", `MODEL is "magic": it must be one of local, prediction`},
 		{"ORIGINALS_DIR", "/nonexistent", `ORIGINALS_DIR is "/nonexistent": there is no such directory`},
@@ -105,6 +105,24 @@ func TestConfigRefuses(t *testing.T) {
 			assert.NotContains(t, err.Error(), "\n", "there is one problem")
 		})
 	}
+}
+
+func TestConfigOfHTTP(t *testing.T) {
+	with := func(hosts string) map[string]string {
+		return map[string]string{"SOURCE": "http", "ALLOWED_HOSTS": hosts, "ORIGINALS_DIR": "", "MAX_BYTES": "1000000"}
+	}
+	c, err := read(t, with("photos.example.com, *.example.net"))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"photos.example.com", "*.example.net"}, c.ports.http.AllowedHosts)
+	assert.False(t, c.ports.http.AllowPublic)
+	assert.EqualValues(t, 1_000_000, c.ports.http.MaxBytes)
+	c, err = read(t, with("*"))
+	require.NoError(t, err)
+	assert.True(t, c.ports.http.AllowPublic)
+	_, err = read(t, with(""))
+	require.ErrorContains(t, err, "ALLOWED_HOSTS is missing")
+	_, err = read(t, with("https://photos.example.com/"))
+	require.ErrorContains(t, err, "ALLOWED_HOSTS: HTTP source: AllowedHosts")
 }
 
 func TestConfigOfPredictions(t *testing.T) {
@@ -189,5 +207,6 @@ func TestVariablesAreDocumented(t *testing.T) {
 // variants are environments that together ask for every variable.
 var variants = []map[string]string{
 	{},
+	{"SOURCE": "http", "ALLOWED_HOSTS": "*"},
 	{"MODEL": "prediction", "PREDICTION_TOKEN": "hunter2", "PREDICTION_MODEL": "owner/name"},
 }

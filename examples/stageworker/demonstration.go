@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"image/jpeg"
-
-	_ "golang.org/x/image/webp" // JPEG and PNG come with package stage
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/examples/staging/localmodel"
@@ -26,9 +23,9 @@ func newDemonstration() (*demonstration, error) {
 
 // Stage implements stage.Model. What is wrong with a request stays wrong, so such errors are permanent.
 func (d *demonstration) Stage(ctx context.Context, req stage.Request) (stage.Picture, error) {
-	photo, _, err := image.Decode(bytes.NewReader(req.Original.Data))
+	photo, err := stage.Decode(req.Original)
 	if err != nil {
-		return stage.Picture{}, worker.Permanent(fmt.Errorf("decode: %w", err))
+		return stage.Picture{}, err
 	}
 	furnished, err := d.local.Render(ctx, photo, localmodel.Request{
 		RoomType: req.RoomType, Style: req.Style, Prompt: req.UserPrompt, Seed: req.Seed,

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/real-staging-ai/go-worker/stage"
@@ -12,12 +14,14 @@ type portsConfig struct {
 	source, sink, model string // which of the constants below
 
 	originals, staged, baseURL string // of files
+	http                       stage.HTTPConfig
 	prediction                 predict.Config
 }
 
 // What SOURCE, SINK and MODEL may be.
 const (
 	files      = "files"
+	web        = "http"
 	local      = "local"
 	prediction = "prediction"
 )
@@ -25,12 +29,15 @@ const (
 // readPorts reads what the chosen ports need, and nothing of the others.
 func readPorts(e *env) portsConfig {
 	c := portsConfig{
-		source: e.choice("SOURCE", files),
+		source: e.choice("SOURCE", files, web),
 		sink:   e.choice("SINK", files),
 		model:  e.choice("MODEL", local, prediction),
 	}
-	if c.source == files {
+	switch c.source {
+	case files:
 		c.originals = e.directory("ORIGINALS_DIR", "the directory that original_url is a path in")
+	case web:
+		c.http = readHTTP(e)
 	}
 	if c.sink == files {
 		c.staged = e.directory("STAGED_DIR", "the directory for staged pictures")
@@ -41,6 +48,25 @@ func readPorts(e *env) portsConfig {
 	}
 	if c.model == prediction {
 		c.prediction = readPrediction(e)
+	}
+	return c
+}
+
+// readHTTP reads whom original_url may lead to.
+func readHTTP(e *env) stage.HTTPConfig {
+	c := stage.HTTPConfig{
+		AllowedHosts: e.list("ALLOWED_HOSTS"),
+		MaxBytes:     e.number("MAX_BYTES", stage.DefaultMaxBytes),
+	}
+	switch {
+	case c.AllowedHosts == nil:
+		e.add("ALLOWED_HOSTS is missing: the hosts that photos are fetched from, or * for all of the public internet")
+		return c
+	case slices.Equal(c.AllowedHosts, []string{"*"}):
+		c.AllowedHosts, c.AllowPublic = nil, true
+	}
+	if _, err := stage.NewHTTPSource(c); err != nil {
+		e.add("ALLOWED_HOSTS: %w", err)
 	}
 	return c
 }
@@ -74,12 +100,19 @@ func readPrediction(e *env) predict.Config {
 }
 
 // newPorts makes them.
-func newPorts(c portsConfig) (stage.Source, stage.Model, stage.Sink, error) {
-	source, sink := stage.Files{Root: c.originals}, stage.Files{Root: c.staged, BaseURL: c.baseURL}
-	if c.model == prediction {
-		model, err := predict.New(c.prediction)
-		return source, model, sink, err
+func newPorts(c portsConfig) (source stage.Source, model stage.Model, sink stage.Sink, err error) {
+	var problems [2]error
+	switch c.source {
+	case files:
+		source = stage.Files{Root: c.originals}
+	case web:
+		source, problems[0] = stage.NewHTTPSource(c.http)
 	}
-	model, err := newDemonstration()
-	return source, model, sink, err
+	switch c.model {
+	case local:
+		model, problems[1] = newDemonstration()
+	case prediction:
+		model, problems[1] = predict.New(c.prediction)
+	}
+	return source, model, stage.Files{Root: c.staged, BaseURL: c.baseURL}, errors.Join(problems[:]...)
 }
