@@ -83,8 +83,8 @@ func TestConfigRefuses(t *testing.T) {
 		{"MAX_ATTEMPTS", "-1", `MAX_ATTEMPTS is "-1"`},
 		{"JOB_TIMEOUT", "90", `JOB_TIMEOUT is "90": it must be a time such as 90s or 10m`},
 		{"DRAIN_TIMEOUT", "-1s", `DRAIN_TIMEOUT is "-1s"`},
-		{"SOURCE", "ftp", `SOURCE is "ftp": it must be one of files, http`},
-		{"SINK", "ftp", `SINK is "ftp": it must be one of files`},
+		{"SOURCE", "ftp", `SOURCE is "ftp": it must be one of files, s3, http`},
+		{"SINK", "ftp", `SINK is "ftp": it must be one of files, s3`},
 		{"MODEL", "magic", `MODEL is "magic": it must be one of local, prediction`},
 		{"ORIGINALS_DIR", "/nonexistent", `ORIGINALS_DIR is "/nonexistent": there is no such directory`},
 		{"STAGED_BASE_URL", "https://cdn/?a=b", `STAGED_BASE_URL: BaseURL "https://cdn/?a=b"`},
@@ -123,6 +123,30 @@ func TestConfigOfHTTP(t *testing.T) {
 	require.ErrorContains(t, err, "ALLOWED_HOSTS is missing")
 	_, err = read(t, with("https://photos.example.com/"))
 	require.ErrorContains(t, err, "ALLOWED_HOSTS: HTTP source: AllowedHosts")
+}
+
+func TestConfigOfS3(t *testing.T) {
+	with := func(more map[string]string) map[string]string {
+		all := map[string]string{"SOURCE": "s3", "SINK": "s3", "ORIGINALS_DIR": "", "STAGED_DIR": "", "S3_BUCKET": "photos"}
+		maps.Copy(all, more)
+		return all
+	}
+	c, err := read(t, with(map[string]string{"S3_PREFIX": "staged", "S3_BASE_URL": "https://cdn.example.com"}))
+	require.NoError(t, err)
+	assert.Equal(t, "photos", c.ports.s3.store.Bucket)
+	assert.Equal(t, "staged", c.ports.s3.store.Prefix)
+	for _, row := range []struct{ name, value, problem string }{
+		{"S3_BUCKET", "", "S3_BUCKET is missing"},
+		{"S3_BUCKET", "a b", "S3_…: s3store: Bucket is"},
+		{"S3_PREFIX", "a/../b", "S3_…: s3store: Prefix"},
+		{"S3_BASE_URL", "ftp://cdn", "S3_…: s3store: BaseURL"},
+		{"S3_SECRET_ACCESS_KEY", "hunter2", "S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY: one is set, and the other is not"},
+	} {
+		_, err := read(t, with(map[string]string{row.name: row.value}))
+		require.ErrorContains(t, err, row.problem)
+		assert.NotContains(t, err.Error(), "hunter2")
+		assert.NotContains(t, err.Error(), "\n", "there is one problem")
+	}
 }
 
 func TestConfigOfPredictions(t *testing.T) {
@@ -207,6 +231,6 @@ func TestVariablesAreDocumented(t *testing.T) {
 // variants are environments that together ask for every variable.
 var variants = []map[string]string{
 	{},
-	{"SOURCE": "http", "ALLOWED_HOSTS": "*"},
+	{"SOURCE": "http", "ALLOWED_HOSTS": "*", "SINK": "s3", "S3_BUCKET": "photos"},
 	{"MODEL": "prediction", "PREDICTION_TOKEN": "hunter2", "PREDICTION_MODEL": "owner/name"},
 }

@@ -92,10 +92,12 @@ func newPool(ctx context.Context, cfg *config, backend worker.Backend, redis rue
 	}
 	backend.Queue, backend.StatusStore = queue, statuses
 
-	staging := cfg.staging
-	if staging.Source, staging.Model, staging.Sink, err = newPorts(cfg.ports); err != nil {
+	ports, err := newPorts(starting, cfg.ports)
+	if err != nil {
 		return nil, err
 	}
+	staging := cfg.staging
+	staging.Source, staging.Model, staging.Sink = ports.source, ports.model, ports.sink
 	handler, err := stage.NewHandler(staging)
 	if err != nil {
 		return nil, err

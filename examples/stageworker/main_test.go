@@ -39,19 +39,31 @@ import (
 	"github.com/real-staging-ai/go-worker/stage"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "stageworker-")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "stageworker")
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
 
 // patience is for programs that hang; none needs it.
 const patience = time.Minute
 
-// build makes the binary.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "stageworker")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return path
-}
+var (
+	binary string // its path
+	build  = sync.OnceValue(func() error {
+		out, err := exec.CommandContext(context.Background(), "go", "build", "-o", binary, ".").CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	})
+)
 
 // process is the binary, running.
 type process struct {
@@ -64,8 +76,9 @@ type process struct {
 }
 
 // launch runs the binary with these variables and no others, until it has said where it answers probes.
-func launch(t *testing.T, binary string, env map[string]string) *process {
+func launch(t *testing.T, env map[string]string) *process {
 	t.Helper()
+	require.NoError(t, build())
 	p := &process{cmd: exec.CommandContext(context.Background(), binary), exited: make(chan struct{})}
 	p.cmd.Env = []string{} // not nil, which would be the test's own
 	for name, value := range env {
@@ -175,11 +188,16 @@ func newHost(t *testing.T, redisAddr, databaseURL string) *host {
 	return h
 }
 
-// order enqueues a job for a photo of the originals.
+// order enqueues a job for the photo that rooms made.
 func (h *host) order(t *testing.T, style string) string {
 	t.Helper()
+	return h.orderOf(t, "rooms/1.jpg", style)
+}
+
+func (h *host) orderOf(t *testing.T, url, style string) string {
+	t.Helper()
 	job, err := h.client.Enqueue(t.Context(), stage.Payload{
-		ImageID: uuid.New(), OriginalURL: "rooms/1.jpg", RoomType: "bedroom", Style: style, Prompt: "warm light",
+		ImageID: uuid.New(), OriginalURL: url, RoomType: "bedroom", Style: style, Prompt: "warm light",
 	})
 	require.NoError(t, err)
 	return job.ID
@@ -235,14 +253,14 @@ func TestWorker(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "database-url")
 	require.NoError(t, os.WriteFile(secret, []byte(postgres.URL()+"\n"), 0o600))
 	staged := t.TempDir()
-	binary, env := build(t), map[string]string{
+	env := map[string]string{
 		"REDIS_URL": "redis://" + redis.Addr(), "DATABASE_URL_FILE": secret,
 		"ORIGINALS_DIR": rooms(t), "STAGED_DIR": staged, "STAGED_BASE_URL": "https://cdn.example.com/staged",
 		"HTTP_ADDR": "127.0.0.1:0", "CONCURRENCY": "1",
 	}
 	h := newHost(t, redis.Addr(), postgres.URL())
 
-	first := launch(t, binary, env)
+	first := launch(t, env)
 	first.answer(t, "/readyz", `"ready":true`)
 	first.answer(t, "/healthz", `"live":true`)
 	good, bad := h.order(t, "scandinavian"), h.order(t, "rococo")
@@ -277,7 +295,7 @@ func TestWorker(t *testing.T) {
 		assert.NotEqual(t, worker.StateRunning, h.status(t, id).State, "nothing is left half done")
 	}
 
-	second := launch(t, binary, env)
+	second := launch(t, env)
 	for _, id := range orders {
 		h.await(t, id, worker.StateSucceeded)
 		assert.Equal(t, 1, h.status(t, id).Attempt, "a deploy costs no attempt")
@@ -287,7 +305,8 @@ func TestWorker(t *testing.T) {
 
 // What is wrong with the environment is told on the terminal, all of it and nothing secret, with an exit code of its own.
 func TestWorkerRefusesToStart(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), build(t))
+	require.NoError(t, build())
+	cmd := exec.CommandContext(t.Context(), binary)
 	cmd.Env = []string{"CONCURRENCY=many", "DATABASE_URL=mysql://u:hunter2@db/x"}
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)

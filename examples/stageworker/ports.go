@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"slices"
 	"strings"
 
@@ -15,6 +15,7 @@ type portsConfig struct {
 
 	originals, staged, baseURL string // of files
 	http                       stage.HTTPConfig
+	s3                         s3Config
 	prediction                 predict.Config
 }
 
@@ -22,6 +23,7 @@ type portsConfig struct {
 const (
 	files      = "files"
 	web        = "http"
+	bucket     = "s3"
 	local      = "local"
 	prediction = "prediction"
 )
@@ -29,8 +31,8 @@ const (
 // readPorts reads what the chosen ports need, and nothing of the others.
 func readPorts(e *env) portsConfig {
 	c := portsConfig{
-		source: e.choice("SOURCE", files, web),
-		sink:   e.choice("SINK", files),
+		source: e.choice("SOURCE", files, bucket, web),
+		sink:   e.choice("SINK", files, bucket),
 		model:  e.choice("MODEL", local, prediction),
 	}
 	switch c.source {
@@ -45,6 +47,9 @@ func readPorts(e *env) portsConfig {
 		if err := (stage.Files{Root: ".", BaseURL: c.baseURL}).Validate(); err != nil {
 			e.add("STAGED_BASE_URL: %w", err)
 		}
+	}
+	if c.source == bucket || c.sink == bucket {
+		c.s3 = readS3(e)
 	}
 	if c.model == prediction {
 		c.prediction = readPrediction(e)
@@ -99,20 +104,37 @@ func readPrediction(e *env) predict.Config {
 	return c
 }
 
-// newPorts makes them.
-func newPorts(c portsConfig) (source stage.Source, model stage.Model, sink stage.Sink, err error) {
-	var problems [2]error
+// ports are what a stage.Handler works with.
+type ports struct {
+	source stage.Source
+	model  stage.Model
+	sink   stage.Sink
+}
+
+func newPorts(ctx context.Context, c portsConfig) (p ports, err error) {
+	if c.source == bucket || c.sink == bucket {
+		store, err := c.s3.open(ctx)
+		if err != nil {
+			return p, err
+		}
+		p.source, p.sink = store, store
+	}
 	switch c.source {
 	case files:
-		source = stage.Files{Root: c.originals}
+		p.source = stage.Files{Root: c.originals}
 	case web:
-		source, problems[0] = stage.NewHTTPSource(c.http)
+		if p.source, err = stage.NewHTTPSource(c.http); err != nil {
+			return p, err
+		}
+	}
+	if c.sink == files {
+		p.sink = stage.Files{Root: c.staged, BaseURL: c.baseURL}
 	}
 	switch c.model {
 	case local:
-		model, problems[1] = newDemonstration()
+		p.model, err = newDemonstration()
 	case prediction:
-		model, problems[1] = predict.New(c.prediction)
+		p.model, err = predict.New(c.prediction)
 	}
-	return source, model, stage.Files{Root: c.staged, BaseURL: c.baseURL}, errors.Join(problems[:]...)
+	return p, err
 }

@@ -32,19 +32,19 @@ func TestWorkerWithPredictions(t *testing.T) {
 		Created: func(int, http.ResponseWriter, *http.Request) bool { created <- struct{}{}; return false }}
 	service := httptest.NewServer(api)
 	t.Cleanup(service.Close)
-	binary, env := build(t), map[string]string{
+	env := map[string]string{
 		"REDIS_URL": "redis://" + redis.Addr(), "DATABASE_URL": postgres.URL(), "HTTP_ADDR": "127.0.0.1:0",
 		"ORIGINALS_DIR": originals, "STAGED_DIR": t.TempDir(), "DRAIN_TIMEOUT": "1s",
 		"MODEL": "prediction", "PREDICTION_URL": service.URL, "PREDICTION_TOKEN": "hunter2", "PREDICTION_VERSION": "v1",
 	}
 	h := newHost(t, redis.Addr(), postgres.URL())
-	first := launch(t, binary, env)
+	first := launch(t, env)
 	job := h.order(t, "modern")
 	<-created
 	assert.Zero(t, first.terminate(t), first.said())
 	assert.False(t, h.status(t, job).State.Final(), "the prediction takes longer than the worker may drain")
 
-	second := launch(t, binary, env)
+	second := launch(t, env)
 	h.await(t, job, worker.StateSucceeded)
 	status := h.status(t, job)
 	var result stage.Result
