@@ -108,8 +108,8 @@ func TestOnePictureFails(t *testing.T) {
 	assert.Equal(t, before, filesIn(t, dir))
 }
 
-// On a server that others use, two programs don't get in each other's way, and leave nothing behind
-// that doesn't go by itself.
+// On a server that others use, two programs don't get in each other's way, and leave nothing behind that doesn't go by
+// itself, but for the names of queues.
 func TestRealRedis(t *testing.T) {
 	server := miniredis.RunT(t)
 	dir := t.TempDir()
@@ -126,6 +126,9 @@ func TestRealRedis(t *testing.T) {
 	all.Wait()
 	assert.ElementsMatch(t, []string{"1.jpg", "2.jpg", "in.png"}, filesIn(t, dir))
 	for _, key := range server.Keys() {
+		if key == "staging-example:queues" {
+			continue
+		}
 		assert.Positive(t, server.TTL(key), "%s stays for ever", key)
 	}
 }

@@ -19,7 +19,7 @@ const MaxDataURI = 1 << 20
 //
 //   - "image" is the payload's URL if that is one of https; otherwise the photo itself as a data URL, if it has at most
 //     MaxDataURI bytes. A larger one is a permanent error: upload it first, in a function of your own.
-//   - "prompt" is the request's, or a sentence of its room type and style.
+//   - "prompt" is the request's, which a stage.Handler makes of room type, style and what the user wrote.
 //   - "seed" is the request's, the same at each attempt.
 //
 // A function of one's own may begin with it and add to the map, which is new each time.
@@ -32,21 +32,7 @@ func DefaultInput(_ context.Context, req stage.Request) (map[string]any, error) 
 		}
 		image = "data:" + req.Original.MediaType + ";base64," + base64.StdEncoding.EncodeToString(req.Original.Data)
 	}
-	return map[string]any{"image": image, "prompt": prompt(req), "seed": req.Seed}, nil
-}
-
-func prompt(req stage.Request) string {
-	if req.Prompt != "" {
-		return req.Prompt
-	}
-	room, style := strings.ReplaceAll(req.RoomType, "_", " "), strings.ReplaceAll(req.Style, "_", " ")
-	if room == "" {
-		room = "room"
-	}
-	if style != "" {
-		style += " "
-	}
-	return fmt.Sprintf("a photo of a %s with %sfurniture, professionally staged", room, style)
+	return map[string]any{"image": image, "prompt": req.Prompt, "seed": req.Seed}, nil
 }
 
 // DefaultOutput takes a string, the first of a list, or the field "image" or "url" of an object.

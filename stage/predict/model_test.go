@@ -37,7 +37,8 @@ func TestAPredictionBecomesAPicture(t *testing.T) {
 		var input map[string]any
 		require.NoError(t, json.Unmarshal(p.Input, &input))
 		assert.Equal(t, map[string]any{"image": "https://photos.test/7.png", "seed": float64(result.Seed),
-			"prompt": "a photo of a living room with modern furniture, professionally staged"}, input)
+			"prompt": "Virtual staging of the room in this photo. Room: living room. Style: modern. Add fitting furniture and " +
+				"decoration. Keep walls, windows, doors, floor, ceiling, light and the camera's position."}, input)
 		assert.Equal(t, "owner/model:v1", p.Version)
 		assert.Equal(t, "60m", p.Header.Get("Cancel-After"))
 		assert.Empty(t, p.Header.Get("Idempotency-Key"), "net/http would send such a request twice")

@@ -63,7 +63,6 @@ func TestDefaultInput(t *testing.T) {
 	input, err = DefaultInput(t.Context(), stage.Request{Original: photo, OriginalURL: "https://a.test/7.png"})
 	require.NoError(t, err)
 	assert.Equal(t, "https://a.test/7.png", input["image"])
-	assert.Equal(t, "a photo of a room with furniture, professionally staged", input["prompt"])
 }
 
 func TestDefaultMatch(t *testing.T) {
