@@ -116,8 +116,8 @@ func (o *outbox) send(ctx context.Context, p *parcel) outcome {
 		if !g.split {
 			return p.outcome
 		}
-		over := false
-		if g, over = o.lookUp(p); over {
+		var dropped bool
+		if g, dropped = o.lookUp(p); dropped {
 			return p.outcome
 		}
 	}
