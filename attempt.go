@@ -90,6 +90,9 @@ func (a *attempt) open(timeout time.Duration) {
 	a.job.mu.Unlock()
 }
 
+// share is the part of the slots that the attempt's queue has.
+func (a *attempt) share() *share { return a.session.feed.share }
+
 // revoke stops the handler, or keeps it from starting.
 func (a *attempt) revoke(cause error) {
 	a.mu.Lock()

@@ -26,6 +26,9 @@ type Config struct {
 	Registry *Registry
 	// Queues are the queues to serve. Nil means {"default": {}}.
 	Queues map[string]QueueConfig
+	// Strict makes the weights ranks: a queue is served only while those of greater weight have nothing waiting, or are at
+	// their own limit. Queues of equal weight share. What was claimed runs on. False shares the slots by weight.
+	Strict bool
 	// Concurrency is how many handlers run at once, at most 100,000. Zero means GOMAXPROCS.
 	Concurrency int
 	// Retry applies where neither the job nor its handler says anything. Zero fields mean DefaultRetry.
@@ -57,9 +60,11 @@ type Config struct {
 
 // QueueConfig is one queue's part in a pool.
 type QueueConfig struct {
-	// Weight is the queue's share of the slots while several queues have jobs. Zero means 1.
+	// Weight is the queue's share of the pool's slots while several queues have jobs: beside one of weight 9, a queue of
+	// weight 1 has a tenth of the time in which slots are held, however long its jobs and the others' take. Slots that some
+	// queue doesn't use are shared by the others. Zero means 1.
 	Weight int
-	// Concurrency is how many of the pool's slots the queue may use. Zero means all.
+	// Concurrency is how many of the pool's slots the queue may use at once. Zero means all.
 	Concurrency int
 }
 

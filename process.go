@@ -85,7 +85,6 @@ func read(err error) error {
 // process is one job's life in its slot: refuse, begin, perform, judge, record. It reports whether the slot is still
 // its own: not when the handler was abandoned.
 func (p *Pool) process(a *attempt) bool {
-	a.entered = time.Now()
 	if o := p.refuse(a); o != nil {
 		p.record(a, o)
 		return true
@@ -161,7 +160,7 @@ func (p *Pool) putBack(a *attempt, delay time.Duration) *outcome {
 
 // begin saves that the job runs, and opens its context. False means that the job is not to run and is taken care of.
 func (p *Pool) begin(a *attempt) bool {
-	a.started = a.entered
+	a.started = time.Now()
 	if p.store != nil {
 		a.begun = make(chan bool, 1)
 		p.saves.add(saveItem{a, saveRunning})
@@ -302,7 +301,7 @@ func (p *Pool) record(a *attempt, o *outcome) {
 	p.logOutcome(a, o)
 	switch {
 	case o.verdict.Action == 0 || a.session.isLost():
-		p.drop(1)
+		p.drop(a)
 	case p.store == nil || o.status.State == "":
 		a.session.settles.add(a)
 	default:
@@ -318,5 +317,5 @@ func (a *attempt) typeLabel() string {
 	return a.job.Type
 }
 
-// drop forgets attempts that are somebody else's now.
-func (p *Pool) drop(n int) { p.slots.settled(n) }
+// drop forgets an attempt that is somebody else's now.
+func (p *Pool) drop(a *attempt) { p.slots.settled(a.share(), 1) }

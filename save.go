@@ -99,12 +99,12 @@ func (p *Pool) forget(it saveItem) {
 	switch it.kind {
 	case saveRunning:
 		it.a.session.untrack(it.a)
-		p.drop(1)
+		p.drop(it.a)
 		it.a.begun <- false
 	case saveProgress:
 		it.a.progressSaved()
 	case saveOutcome:
-		p.drop(1)
+		p.drop(it.a)
 	}
 }
 

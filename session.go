@@ -364,7 +364,7 @@ func (s *session) sawToken(token, claimed int64) {
 // settle ends the claims of a batch, and tries again until it is done, the lease is lost or the pool's time is up.
 func (s *session) settle(batch []*attempt) {
 	p := s.feed.pool
-	defer p.slots.settled(len(batch))
+	defer p.slots.settled(s.feed.share, len(batch))
 	verdicts := make([]Verdict, len(batch))
 	for i, a := range batch {
 		verdicts[i] = a.outcome.verdict

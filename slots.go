@@ -13,12 +13,15 @@ const (
 )
 
 // slots decides, without talking to anyone, how many jobs each queue may claim and which claimed job starts next. It
-// shares Concurrency slots among the queues by weight (stride scheduling: each queue pays 1/weight per slot, the one
-// that has paid least goes first), looks ahead by measured times, and stops all claims while there is a reason to.
+// shares Concurrency slots among the queues by weight (stride scheduling: each queue pays for its slots by 1/weight, the
+// one that has paid least goes first), looks ahead by measured times, and stops all claims while there is a reason to.
 //
 // Source: C. Waldspurger, W. Weihl, "Stride Scheduling: Deterministic Proportional-Share Resource Management", 1995.
 type slots struct {
-	size int
+	size   int
+	strict bool // a queue is served while none of greater weight wants slots
+	now    func() time.Time
+	epoch  time.Time
 
 	mu       sync.Mutex
 	shares   []*share
@@ -28,7 +31,6 @@ type slots struct {
 	solitary bool       // one of them is running
 	blocked  block
 	unsaved  int           // finished, not settled
-	pass     float64       // what the queue served last had paid: the line's virtual time
 	claim    time.Duration // moving average of a claim's round trip
 	occupied time.Duration // moving average of how long a job holds its slot
 }
@@ -42,26 +44,12 @@ const (
 	blockAbandoned       // as many handlers as there are slots ignore their context
 )
 
-// share is one queue's part of the slots.
-type share struct {
-	weight int
-	limit  int // most jobs held at once; zero means no limit of its own
-
-	paid     float64       // what it has paid so far
-	active   bool          // it wants slots, or will as soon as its claim returns
-	granted  int           // slots given and not yet taken
-	claiming int           // slots that a claim under way may fill
-	held     int           // jobs claimed and not finished
-	wake     chan struct{} // capacity 1: something was granted
+func newSlots(size int, strict bool) *slots {
+	return &slots{size: size, strict: strict, now: time.Now, epoch: time.Now()}
 }
 
-func newSlots(size int) *slots { return &slots{size: size} }
-
-func (s *slots) addShare(weight, limit int) *share {
-	sh := &share{weight: max(weight, 1), limit: limit, wake: make(chan struct{}, 1)}
-	s.shares = append(s.shares, sh)
-	return sh
-}
+// time is the time since the epoch.
+func (s *slots) time() time.Duration { return s.now().Sub(s.epoch) }
 
 // acquire waits until the queue may claim something and returns how many jobs; 0 when ctx has ended. It calls full
 // before it waits, if that is set.
@@ -86,10 +74,10 @@ func (s *slots) acquire(ctx context.Context, sh *share, full func()) int {
 func (s *slots) take(sh *share) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !sh.active {
-		sh.active = true
-		sh.paid = max(sh.paid, s.pass) // a queue that was idle doesn't catch up
+	if sh.retired {
+		return 0
 	}
+	s.join(sh)
 	s.assign()
 	if s.halted() {
 		return 0
@@ -104,14 +92,8 @@ func (s *slots) take(sh *share) int {
 func (s *slots) leave(sh *share) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leaveLocked(sh)
+	sh.leave()
 	s.assign()
-}
-
-func (s *slots) leaveLocked(sh *share) {
-	sh.active = false
-	sh.paid -= float64(sh.granted) / float64(sh.weight)
-	sh.granted = 0
 }
 
 // claimed accounts for a claim of n slots, and returns those of the jobs it brought that start now, each in a slot of
@@ -121,7 +103,6 @@ func (s *slots) claimed(sh *share, n int, jobs []*attempt, took time.Duration) (
 	defer s.mu.Unlock()
 	sh.claiming -= n
 	sh.held += len(jobs)
-	sh.paid -= float64(n-len(jobs)) / float64(sh.weight)
 	average(&s.claim, took)
 	for _, a := range jobs {
 		if a.alone {
@@ -130,10 +111,13 @@ func (s *slots) claimed(sh *share, n int, jobs []*attempt, took time.Duration) (
 			s.ready = append(s.ready, a)
 		}
 	}
-	start = s.startable()
-	if len(jobs) == 0 {
-		s.leaveLocked(sh)
+	if !sh.retired { // else they are given back
+		start = s.startable(s.now())
 	}
+	if len(jobs) == 0 {
+		sh.leave()
+	}
+	sh.tellQuiet()
 	s.assign()
 	return start
 }
@@ -151,14 +135,17 @@ func (s *slots) assign() {
 			sh.signal()
 		}
 	}
-	for free := s.free(); free > 0; free-- {
-		sh := s.poorest()
+	free := s.free()
+	var now time.Duration
+	if free > 0 && len(s.shares) > 1 {
+		now = s.time()
+	}
+	for ; free > 0; free-- {
+		sh := s.next(now)
 		if sh == nil {
 			return
 		}
-		s.pass = max(s.pass, sh.paid)
 		sh.granted++
-		sh.paid += 1 / float64(sh.weight)
 		sh.signal()
 	}
 }
@@ -189,20 +176,9 @@ func (s *slots) ahead() int {
 	return int(min(maxAhead, float64(s.size)*float64(s.claim)/float64(s.occupied)))
 }
 
-func (s *slots) poorest() *share {
-	var best *share
-	for _, sh := range s.shares {
-		full := sh.limit > 0 && sh.held+sh.granted+sh.claiming >= sh.limit
-		if sh.active && !full && (best == nil || sh.paid < best.paid) {
-			best = sh
-		}
-	}
-	return best
-}
-
-func (s *slots) startable() (start []*attempt) {
+func (s *slots) startable(now time.Time) (start []*attempt) {
 	for {
-		a := s.pop()
+		a := s.pop(now)
 		if a == nil {
 			return start
 		}
@@ -211,47 +187,57 @@ func (s *slots) startable() (start []*attempt) {
 }
 
 // pop moves the next job that may start into a slot.
-func (s *slots) pop() *attempt {
+func (s *slots) pop(now time.Time) (a *attempt) {
 	switch {
 	case s.solitary || s.running >= s.size || s.blocked&blockStopping != 0:
 		return nil
 	case len(s.ready) > 0:
-		a := s.ready[0]
+		a = s.ready[0]
 		s.ready[0] = nil
 		s.ready = s.ready[1:]
-		s.running++
-		return a
 	case len(s.alone) > 0 && s.running == 0:
-		a := s.alone[0]
+		a = s.alone[0]
 		s.alone = s.alone[1:]
 		s.solitary = true
-		s.running++
-		return a
+	default:
+		return nil
 	}
-	return nil
+	s.running++
+	a.entered = now
+	a.share().started(now.Sub(s.epoch))
+	return a
 }
 
-// finish frees the slot of a job that held it for took and returns the next job for it, nil when there is none. More
-// may be startable after a job that ran alone: they are returned as well. took 0 is no measurement.
-func (s *slots) finish(sh *share, took time.Duration) (next *attempt, more []*attempt) {
+// finish frees the slot of a job and returns the next job for it, nil when there is none. More may be startable after a
+// job that ran alone: they are returned as well. What was refused says nothing about how long jobs take.
+func (s *slots) finish(a *attempt, refused bool) (next *attempt, more []*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, sh := s.now(), a.share()
+	s.ended(sh, a.entered.Sub(s.epoch), now.Sub(s.epoch))
 	s.running--
-	s.unsaved++
-	sh.held--
-	if took > 0 {
+	s.letGo(sh)
+	if took := now.Sub(a.entered); took > 0 && !refused {
 		average(&s.occupied, took)
 	}
 	wasAlone := s.solitary
 	if s.running == 0 {
 		s.solitary = false
 	}
-	next = s.pop()
+	next = s.pop(now)
 	if wasAlone {
-		more = s.startable()
+		more = s.startable(now)
 	}
 	s.assign()
 	return next, more
+}
+
+// letGo says that a claimed job is finished and not yet settled.
+func (s *slots) letGo(sh *share) {
+	sh.held--
+	sh.unsaved++
+	s.unsaved++
+	sh.tellQuiet() // it may have been dropped before
 }
 
 // inUse returns how many jobs hold a slot.
@@ -261,11 +247,13 @@ func (s *slots) inUse() int {
 	return s.running
 }
 
-// settled says that the verdicts of n jobs are done with.
-func (s *slots) settled(n int) {
+// settled says that the verdicts of n jobs of a queue are done with.
+func (s *slots) settled(sh *share, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	sh.unsaved -= n
 	s.unsaved -= n
+	sh.tellQuiet()
 	s.assign()
 }
 
@@ -278,8 +266,7 @@ func (s *slots) withdraw(match func(*attempt) bool) (gone []*attempt) {
 		for _, a := range line {
 			if match(a) {
 				gone = append(gone, a)
-				a.session.feed.share.held--
-				s.unsaved++
+				s.letGo(a.share())
 			} else {
 				kept = append(kept, a)
 			}

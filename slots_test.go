@@ -33,14 +33,14 @@ func TestLookAheadFollowsMeasuredTimes(t *testing.T) {
 		{"one slot", 1, time.Millisecond, time.Microsecond, 0},
 	}
 	for _, tt := range tests {
-		s := newSlots(tt.size)
+		s := newSlots(tt.size, false)
 		s.claim, s.occupied = tt.claim, tt.occupied
 		assert.Equal(t, tt.want, s.ahead(), tt.name)
 	}
 }
 
 func TestSlotsBeyondConcurrencyWaitInLine(t *testing.T) {
-	s := newSlots(2)
+	s := newSlots(2, false)
 	sh := s.addShare(1, 0)
 	s.claim, s.occupied = time.Millisecond, time.Millisecond
 	n := s.take(sh)
@@ -48,7 +48,7 @@ func TestSlotsBeyondConcurrencyWaitInLine(t *testing.T) {
 	start := s.claimed(sh, n, line(sh, n), time.Millisecond)
 	assert.Len(t, start, 2)
 	assert.True(t, s.waiting())
-	next, more := s.finish(sh, time.Millisecond)
+	next, more := s.finish(start[0], false)
 	assert.NotNil(t, next)
 	assert.Empty(t, more)
 	assert.Len(t, s.withdraw(func(*attempt) bool { return true }), 1)
@@ -56,34 +56,34 @@ func TestSlotsBeyondConcurrencyWaitInLine(t *testing.T) {
 }
 
 func TestNothingStartsBesideAJobThatRunsAlone(t *testing.T) {
-	s := newSlots(4)
+	s := newSlots(4, false)
 	sh, other := s.addShare(1, 0), s.addShare(1, 0)
 	n := s.take(sh)
 	jobs := line(sh, 2)
 	jobs[1].alone = true
 	assert.Equal(t, jobs[:1], s.claimed(sh, n, jobs, 1), "it waits until the others are done")
 	assert.Zero(t, s.take(sh), "and nothing is claimed meanwhile")
-	next, _ := s.finish(sh, 1)
+	next, _ := s.finish(jobs[0], false)
 	assert.Same(t, jobs[1], next)
 	assert.Empty(t, s.claimed(other, 0, line(other, 2), 1), "a claim that was under way waits")
-	next, more := s.finish(sh, 1)
+	next, more := s.finish(jobs[1], false)
 	assert.NotNil(t, next)
 	assert.Len(t, more, 1, "then all go on")
 	assert.Positive(t, s.take(sh))
 }
 
 func TestUnsettledOutcomesStopClaims(t *testing.T) {
-	s := newSlots(10)
+	s := newSlots(10, false)
 	sh := s.addShare(1, 0)
 	s.unsaved = 2*maxBatch + 1
 	assert.Zero(t, s.take(sh))
-	s.settled(1)
+	s.settled(sh, 1)
 	assert.Equal(t, 10, s.take(sh))
 }
 
 func TestBlockedSlotsAreGivenWhenTheReasonEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(3)
+		s := newSlots(3, false)
 		sh := s.addShare(1, 0)
 		s.block(blockStore)
 		s.block(blockAbandoned)
@@ -98,36 +98,9 @@ func TestBlockedSlotsAreGivenWhenTheReasonEnds(t *testing.T) {
 	})
 }
 
-func TestIdleQueueDoesNotCatchUp(t *testing.T) {
-	s := newSlots(1)
-	busy, idle := s.addShare(1, 0), s.addShare(1, 0)
-	for range 50 {
-		n := s.take(busy)
-		s.claimed(busy, n, line(busy, n), 1)
-		s.finish(busy, 1)
-		s.settled(1)
-	}
-	ran := map[*share]int{}
-	turn := idle
-	for range 20 {
-		if n := s.take(turn); n > 0 {
-			ran[turn]++
-			s.claimed(turn, n, line(turn, n), 1)
-			s.finish(turn, 1)
-			s.settled(1)
-		}
-		if turn == idle {
-			turn = busy
-		} else {
-			turn = idle
-		}
-	}
-	assert.InDelta(t, ran[busy], ran[idle], 2)
-}
-
 func TestAcquireEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(1)
+		s := newSlots(1, false)
 		sh := s.addShare(1, 0)
 		s.block(blockStopping)
 		ctx, cancel := context.WithCancel(t.Context())

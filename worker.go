@@ -84,7 +84,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	cfg.applyDefaults()
 	p := &Pool{
 		cfg: cfg, client: client, store: cfg.StatusStore, notes: client.notes, log: client.log, tel: client.tel,
-		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency), ticks: ticks, done: make(chan struct{}),
+		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency, cfg.Strict), ticks: ticks, done: make(chan struct{}),
 		origin: cfg.process(),
 	}
 	if ticks != nil {
@@ -274,11 +274,7 @@ func (p *Pool) work() {
 
 // next frees the slot of an attempt that ended and returns the next one for it.
 func (p *Pool) next(a *attempt) *attempt {
-	took := time.Duration(0)
-	if !a.started.IsZero() { // what was refused says nothing about how long jobs take
-		took = time.Since(a.entered)
-	}
-	next, more := p.slots.finish(a.session.feed.share, took)
+	next, more := p.slots.finish(a, a.started.IsZero())
 	if len(more) > 0 {
 		p.hands.start(more...)
 	}

@@ -1,0 +1,203 @@
+package worker
+
+import (
+	"math"
+	"time"
+)
+
+// minCost is what a job counts for at least: it costs the pool more than the time of its handler, and to measure less
+// would be to measure noise.
+const minCost = time.Millisecond
+
+// share is one queue's part of the slots: what it may use, and what it has used. The mutex of its slots guards it.
+//
+// What is shared is the time in which slots are held, not the number of jobs, so that a queue of long jobs doesn't take
+// the pool from one of short jobs. What holds a slot, or is about to, counts as much as earlier jobs let expect, or what
+// it has taken already if that is more.
+type share struct {
+	weight int
+	limit  int // most jobs held at once; zero means no limit of its own
+
+	paid     float64       // for jobs that ended: seconds of a slot, by weight
+	expected time.Duration // how long a job of the queue holds its slot, by those that ended; 0: none has
+	running  int           // jobs that hold a slot
+	starts   time.Duration // the sum of when they got it, since the epoch
+
+	active   bool          // it wants slots, or will as soon as its claim returns
+	granted  int           // slots given and not yet taken
+	claiming int           // slots that a claim under way may fill
+	held     int           // jobs claimed and not finished
+	unsaved  int           // jobs finished and not settled
+	wake     chan struct{} // capacity 1: something was granted
+	retired  bool          // it gets no more slots
+	quiet    chan struct{} // of a retired one: closed when it has nothing left; nil afterwards
+}
+
+// addShare lets a queue take part.
+func (s *slots) addShare(weight, limit int) *share {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sh := &share{weight: max(weight, 1), limit: limit, wake: make(chan struct{}, 1)}
+	s.shares = append(s.shares, sh)
+	return sh
+}
+
+// change gives a queue another weight and limit from now on.
+func (s *slots) change(sh *share, weight, limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.time()
+	before := s.pace(sh, now)
+	sh.weight, sh.limit = max(weight, 1), limit
+	sh.paid += before - s.pace(sh, now) // its place in the line stays
+	s.forgo(sh, now)
+	s.assign()
+}
+
+// retire gives a queue no more slots. The channel it returns is closed when all that was claimed is settled.
+func (s *slots) retire(sh *share) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	quiet := make(chan struct{})
+	sh.retired, sh.quiet = true, quiet
+	sh.leave()
+	sh.tellQuiet()
+	s.assign()
+	return quiet
+}
+
+// remove forgets a retired queue. Jobs of it that still run keep their slots.
+func (s *slots) remove(sh *share) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := make([]*share, 0, len(s.shares))
+	for _, other := range s.shares {
+		if other != sh {
+			kept = append(kept, other)
+		}
+	}
+	s.shares = kept
+	s.assign()
+}
+
+// tellQuiet closes the channel of a retired queue that has nothing left.
+func (sh *share) tellQuiet() {
+	if sh.quiet != nil && sh.claiming == 0 && sh.held == 0 && sh.unsaved == 0 {
+		close(sh.quiet)
+		sh.quiet = nil
+	}
+}
+
+// join says that the queue wants slots.
+func (s *slots) join(sh *share) {
+	if !sh.active {
+		sh.active = true
+		if len(s.shares) > 1 {
+			s.forgo(sh, s.time())
+		}
+	}
+}
+
+// leave says that it wants none now.
+func (sh *share) leave() { sh.active, sh.granted = false, 0 }
+
+// expects is how long a job of the queue is expected to hold its slot: one of a queue that nothing is known of, as long as
+// others.
+func (s *slots) expects(sh *share) time.Duration {
+	if sh.expected > 0 {
+		return sh.expected
+	}
+	return max(s.occupied, minCost)
+}
+
+// pace is what the queue has used, and will have with what it was given, in seconds of a slot by weight. The queue that
+// is furthest behind is served next.
+func (s *slots) pace(sh *share, now time.Duration) float64 {
+	each := s.expects(sh).Seconds()
+	spent := (time.Duration(sh.running)*now - sh.starts).Seconds() // by the jobs that run
+	used := max(spent, float64(sh.running)*each) + float64(sh.granted+sh.claiming+sh.held-sh.running)*each
+	return sh.paid + used/float64(sh.weight)
+}
+
+// forgo brings a queue to where the others are, so that it doesn't catch up for what it didn't want: to the one that is
+// furthest behind of those that use slots or want some. When there is none, nobody is to catch up.
+func (s *slots) forgo(sh *share, now time.Duration) {
+	busy, all := math.Inf(1), math.Inf(-1)
+	for _, other := range s.shares {
+		if other == sh || s.strict && other.weight != sh.weight {
+			continue
+		}
+		pace := s.pace(other, now)
+		all = max(all, pace)
+		if other.active || other.held > 0 {
+			busy = min(busy, pace)
+		}
+	}
+	if !math.IsInf(busy, 1) {
+		all = busy
+	}
+	sh.paid += max(0, all-s.pace(sh, now))
+}
+
+func (sh *share) full() bool { return sh.limit > 0 && sh.held+sh.granted+sh.claiming >= sh.limit }
+
+// next returns the queue that is to have the next slot, nil if none wants it.
+func (s *slots) next(now time.Duration) *share {
+	if len(s.shares) == 1 {
+		if sh := s.shares[0]; sh.active && !sh.full() {
+			return sh
+		}
+		return nil
+	}
+	var best *share
+	var least float64
+	for _, sh := range s.shares {
+		if !sh.active || sh.full() {
+			continue
+		}
+		pace := s.pace(sh, now)
+		if best == nil || s.before(sh, pace, best, least) {
+			best, least = sh, pace
+		}
+	}
+	if best != nil {
+		s.keepUp(now, best.weight, least)
+	}
+	return best
+}
+
+// before reports whether a is to be served before b, which are at these paces.
+func (s *slots) before(a *share, pace float64, b *share, other float64) bool {
+	if s.strict && a.weight != b.weight {
+		return a.weight > b.weight
+	}
+	return pace < other
+}
+
+// keepUp sees that queues at their limit don't fall behind by more than what brings them back to it: what they may not
+// use they are not to make up for later.
+func (s *slots) keepUp(now time.Duration, weight int, pace float64) {
+	for _, sh := range s.shares {
+		if sh.full() && sh.active && (!s.strict || sh.weight == weight) {
+			behind := float64(sh.limit) * s.expects(sh).Seconds() / float64(sh.weight)
+			sh.paid += max(0, pace-behind-s.pace(sh, now))
+		}
+	}
+}
+
+// started and ended account for a job that gets a slot, and frees it.
+func (sh *share) started(now time.Duration) {
+	sh.running++
+	sh.starts += now
+}
+
+func (s *slots) ended(sh *share, began, now time.Duration) {
+	sh.running--
+	sh.starts -= began
+	took := max(now-began, minCost)
+	sh.paid += took.Seconds() / float64(sh.weight)
+	// One long job says little of the next, so it raises what is expected to twice as much at most. What was expected too
+	// little is paid as the job goes; what is expected too much would keep the queue from its slots.
+	sh.expected = s.expects(sh)
+	average(&sh.expected, min(took, time.Duration(1/smoothing+1)*sh.expected))
+}

@@ -1,0 +1,377 @@
+package worker
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// The tests here run the slots as a pool would, on a clock that jumps from event to event.
+
+// crowd is one queue of such a pool.
+type crowd struct {
+	weight, limit int
+	lasts         func() time.Duration // of the next job
+	empty         bool
+	share         *share
+	asleep        bool          // its feed waits for something to claim
+	used          time.Duration // slot time of this measurement
+	began         time.Duration // when its last job did
+	longest       time.Duration // between two that began
+}
+
+// lasting is a queue with more jobs than can be run, each of which takes as long.
+func lasting(weight int, d time.Duration) *crowd {
+	return &crowd{weight: weight, lasts: func() time.Duration { return d }}
+}
+
+// mixed is one whose jobs take between least and most, most of them little.
+func mixed(weight int, least, most time.Duration) *crowd {
+	dice := rand.New(rand.NewPCG(1, uint64(weight)))
+	return &crowd{weight: weight, lasts: func() time.Duration {
+		x := dice.Float64()
+		return least + time.Duration(x*x*x*x*float64(most-least))
+	}}
+}
+
+func limited(c *crowd, limit int) *crowd {
+	c.limit = limit
+	return c
+}
+
+// play is a pool of which there is nothing but the slots.
+type play struct {
+	slots  *slots
+	claim  time.Duration // a claim's round trip
+	crowds []*crowd
+	now    time.Duration
+	since  time.Duration // when the measurement began
+	queue  events
+	runs   map[*attempt]job
+	most   int // jobs that ran at once
+}
+
+// job is one that runs.
+type job struct {
+	crowd *crowd
+	began time.Duration
+}
+
+type event struct {
+	at  time.Duration
+	run func()
+}
+
+type events []event
+
+func (e events) Len() int           { return len(e) }
+func (e events) Less(i, j int) bool { return e[i].at < e[j].at }
+func (e events) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)        { *e = append(*e, x.(event)) }
+func (e *events) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}
+
+func newPlay(size int, strict bool, claim time.Duration, crowds ...*crowd) *play {
+	p := &play{slots: newSlots(size, strict), claim: claim, crowds: crowds, runs: make(map[*attempt]job)}
+	p.slots.now = func() time.Time { return p.slots.epoch.Add(p.now) }
+	for _, c := range crowds {
+		c.share = p.slots.addShare(c.weight, c.limit)
+		p.feed(c)
+	}
+	return p
+}
+
+func (p *play) after(d time.Duration, run func()) { heap.Push(&p.queue, event{p.now + d, run}) }
+
+// feed claims, if it may.
+func (p *play) feed(c *crowd) {
+	n := p.slots.take(c.share)
+	if n > 0 {
+		p.after(p.claim, func() { p.claimed(c, n) })
+	}
+}
+
+func (p *play) claimed(c *crowd, asked int) {
+	n := asked
+	if c.empty {
+		n = 0
+	}
+	p.start(p.slots.claimed(c.share, asked, line(c.share, n), p.claim))
+	if n > 0 {
+		p.feed(c)
+		return
+	}
+	c.asleep = true
+}
+
+// fill and drain say that a queue has jobs, and that it has none.
+func (p *play) fill(c *crowd) {
+	c.empty = false
+	if c.asleep {
+		c.asleep = false
+		p.feed(c)
+	}
+}
+
+func (p *play) drain(c *crowd) { c.empty = true }
+
+func (p *play) start(attempts []*attempt) {
+	for _, a := range attempts {
+		c := p.of(a)
+		p.runs[a] = job{c, p.now}
+		c.longest, c.began = max(c.longest, p.now-c.began), p.now
+		p.after(c.lasts(), func() { p.finish(a) })
+	}
+	p.most = max(p.most, p.slots.inUse())
+}
+
+func (p *play) of(a *attempt) *crowd {
+	for _, c := range p.crowds {
+		if c.share == a.share() {
+			return c
+		}
+	}
+	return nil
+}
+
+func (p *play) finish(a *attempt) {
+	j := p.runs[a]
+	j.crowd.used += p.now - max(j.began, p.since)
+	delete(p.runs, a)
+	next, more := p.slots.finish(a, false)
+	p.slots.settled(a.share(), 1)
+	if next != nil {
+		more = append(more, next)
+	}
+	p.start(more)
+}
+
+// pass lets time pass.
+func (p *play) pass(d time.Duration) {
+	end := p.now + d
+	for len(p.queue) > 0 && p.queue[0].at <= end {
+		e := heap.Pop(&p.queue).(event)
+		p.now = e.at
+		e.run()
+		for _, c := range p.crowds {
+			select {
+			case <-c.share.wake:
+				if !c.asleep && c.share.claiming == 0 {
+					p.feed(c)
+				}
+			default:
+			}
+		}
+	}
+	p.now = end
+}
+
+// measure lets time pass and returns what part of the slots that were used each queue had.
+func (p *play) measure(d time.Duration) (shares []float64) {
+	p.since = p.now
+	for _, c := range p.crowds {
+		c.used, c.longest, c.began = 0, 0, p.now
+	}
+	p.pass(d)
+	for _, j := range p.runs {
+		j.crowd.used += p.now - max(j.began, p.since)
+	}
+	var all time.Duration
+	for _, c := range p.crowds {
+		all += c.used
+	}
+	for _, c := range p.crowds {
+		shares = append(shares, c.used.Seconds()/all.Seconds())
+	}
+	return shares
+}
+
+// near asserts that shares are within a tenth of what is wanted.
+func near(t *testing.T, want, got []float64, when string) {
+	t.Helper()
+	for i := range want {
+		assert.InEpsilon(t, want[i], got[i], .1, "%s: share %d of %v", when, i, got)
+	}
+}
+
+const ms = time.Millisecond
+
+func TestSharesUnderLoadAreThoseOfTheWeights(t *testing.T) {
+	const short, long = 2 * ms, 2 * time.Second
+	tests := []struct {
+		name   string
+		size   int
+		crowds []*crowd
+		takes  time.Duration
+		want   []float64
+	}{
+		{"one slot", 1, []*crowd{lasting(9, 10*ms), lasting(1, 10*ms)}, time.Minute, []float64{.9, .1}},
+		{"as many slots as weights", 10, []*crowd{lasting(9, 10*ms), lasting(1, 10*ms)}, 9 * time.Second, []float64{.9, .1}},
+		{"many slots", 100, []*crowd{lasting(9, 10*ms), lasting(1, 10*ms)}, 9 * time.Second, []float64{.9, .1}},
+		{"three queues", 7, []*crowd{lasting(6, 5*ms), lasting(3, 5*ms), lasting(1, 5*ms)}, 9 * time.Second, []float64{.6, .3, .1}},
+		{"look-ahead", 10, []*crowd{lasting(9, ms/10), lasting(1, ms/10)}, time.Second, []float64{.9, .1}},
+		{"the light one is long", 10, []*crowd{lasting(9, short), lasting(1, long)}, time.Minute, []float64{.9, .1}},
+		{"the heavy one is long", 10, []*crowd{lasting(9, long), lasting(1, short)}, time.Minute, []float64{.9, .1}},
+		{"the light one is long, one slot", 1, []*crowd{lasting(9, short), lasting(1, long)}, 10 * time.Minute, []float64{.9, .1}},
+		{"the light one is long, few slots", 3, []*crowd{lasting(9, short), lasting(1, long)}, 5 * time.Minute, []float64{.9, .1}},
+		{"all lengths", 10, []*crowd{mixed(9, ms, time.Second), mixed(1, ms, 10*time.Second)}, time.Hour, []float64{.9, .1}},
+		{"the heavy one at its limit", 10, []*crowd{limited(lasting(9, 20*ms), 2), lasting(1, 20*ms)}, 9 * time.Second, []float64{.2, .8}},
+		{"the heavy one at its limit, long", 10, []*crowd{limited(lasting(9, long), 2), lasting(1, 20*ms)}, time.Minute, []float64{.2, .8}},
+		{"the light one at its limit", 40, []*crowd{lasting(9, 20*ms), limited(lasting(1, 20*ms), 2)}, 9 * time.Second, []float64{.95, .05}},
+		{"a limit that is not reached", 10, []*crowd{lasting(9, 20*ms), limited(lasting(1, 20*ms), 5)}, 9 * time.Second, []float64{.9, .1}},
+	}
+	for _, tt := range tests {
+		p := newPlay(tt.size, false, ms, tt.crowds...)
+		near(t, tt.want, p.measure(tt.takes), tt.name)
+		assert.Equal(t, tt.size, p.most, tt.name)
+	}
+}
+
+func TestNoQueueStarves(t *testing.T) {
+	light, heavy := lasting(1, 10*ms), lasting(9, 10*ms)
+	p := newPlay(2, false, ms, heavy, light)
+	p.measure(10 * time.Second)
+	assert.Less(t, light.longest, 100*ms, "every tenth job is its own")
+
+	light, heavy = lasting(1, ms), mixed(99, time.Second, 3*time.Second)
+	p = newPlay(4, false, ms, heavy, light)
+	p.measure(time.Minute)
+	assert.Less(t, light.longest, 5*time.Second, "it waits for one job, however little it weighs")
+}
+
+func TestAQueueThatRunsEmptyAndComesBack(t *testing.T) {
+	tests := []struct {
+		name         string
+		heavy, light time.Duration // of a job
+	}{
+		{"equal jobs", 10 * ms, 10 * ms}, {"the light one is long", 10 * ms, 500 * ms}, {"the heavy one is long", 500 * ms, 10 * ms},
+	}
+	for _, tt := range tests {
+		for _, gone := range []int{0, 1} {
+			p := newPlay(10, false, ms, lasting(9, tt.heavy), lasting(1, tt.light))
+			near(t, []float64{.9, .1}, p.measure(20*time.Second), tt.name)
+			p.drain(p.crowds[gone])
+			p.pass(time.Second)
+			assert.InDelta(t, 1, p.measure(20 * time.Second)[1-gone], .001, "%s: the other one has all", tt.name)
+			p.fill(p.crowds[gone])
+			p.pass(2 * time.Second) // until what held the slots meanwhile is made up for
+			near(t, []float64{.9, .1}, p.measure(20*time.Second), tt.name+": nobody catches up")
+		}
+	}
+}
+
+func TestAQueueThatHasLittleIsServedAtOnce(t *testing.T) {
+	rare, busy := lasting(1, 10*ms), lasting(9, 10*ms)
+	p := newPlay(1, false, ms, busy, rare)
+	p.drain(rare)
+	p.pass(time.Second)
+	for range 20 {
+		p.fill(rare)
+		came := p.now
+		for rare.began < came && p.now < came+time.Second {
+			p.pass(ms)
+		}
+		assert.LessOrEqual(t, rare.began-came, 120*ms)
+		p.drain(rare)
+		p.pass(200 * ms)
+	}
+}
+
+func TestWeightsAndLimitsChange(t *testing.T) {
+	a, b := lasting(9, 10*ms), lasting(1, 30*ms)
+	p := newPlay(10, false, ms, a, b)
+	near(t, []float64{.9, .1}, p.measure(10*time.Second), "before")
+	p.slots.change(a.share, 1, 0)
+	near(t, []float64{.5, .5}, p.measure(10*time.Second), "equal weights")
+	p.slots.change(a.share, 3, 1)
+	near(t, []float64{.1, .9}, p.measure(10*time.Second), "a limit")
+	p.slots.change(a.share, 3, 0)
+	near(t, []float64{.75, .25}, p.measure(time.Second), "without the limit, at once")
+}
+
+func TestStrictServesTheHeavierFirst(t *testing.T) {
+	low, high, peer := lasting(1, 10*ms), lasting(5, 10*ms), lasting(5, 20*ms)
+	p := newPlay(4, true, ms, low, high, peer)
+	p.pass(time.Second)
+	got := p.measure(10 * time.Second)
+	assert.Zero(t, got[0], "it is served while nothing waits above")
+	near(t, []float64{.5, .5}, got[1:], "equals share")
+
+	p.drain(high)
+	p.pass(100 * ms)
+	assert.InDelta(t, 1, p.measure(time.Second)[2], .001)
+	p.drain(peer)
+	p.pass(100 * ms)
+	assert.InDelta(t, 1, p.measure(time.Second)[0], .001, "nothing waits above")
+	p.fill(high)
+	p.pass(15 * ms)
+	assert.InDelta(t, 1, p.measure(time.Second)[1], .001, "what ran has ended")
+
+	p.slots.change(high.share, 5, 1)
+	p.pass(20 * ms)
+	near(t, []float64{.75, .25}, p.measure(time.Second)[:2], "what the higher one may not use, the lower one has")
+}
+
+func TestOneLongJobDoesNotKeepAQueueFromItsSlots(t *testing.T) {
+	first := true
+	odd := &crowd{weight: 9, lasts: func() time.Duration {
+		if first {
+			first = false
+			return time.Minute
+		}
+		return 10 * ms
+	}}
+	p := newPlay(10, false, ms, odd, lasting(1, 10*ms))
+	p.pass(time.Minute + 5*ms)
+	near(t, []float64{.9, .1}, p.measure(time.Second), "right after it")
+}
+
+func TestJobsThatTakeLongerThanExpectedCountAsTheyGo(t *testing.T) {
+	p := newPlay(10, false, ms, lasting(9, 10*ms), lasting(1, time.Hour))
+	got := p.measure(time.Minute)
+	assert.Less(t, got[1], .35, "a few of the first ones at most")
+}
+
+func TestWhoComesDoesNotGetWhatAnotherMayNotUse(t *testing.T) {
+	bound, busy, late := limited(lasting(90, 10*ms), 1), lasting(1, 10*ms), lasting(1, 10*ms)
+	p := newPlay(10, false, ms, bound, busy, late)
+	p.drain(late)
+	p.pass(10 * time.Second)
+	p.fill(late)
+	p.pass(50 * ms)
+	near(t, []float64{.1, .45, .45}, p.measure(time.Second), "from the beginning")
+}
+
+func TestARetiredShareTellsWhenItHasNothingLeft(t *testing.T) {
+	s := newSlots(2, false)
+	sh, other := s.addShare(1, 0), s.addShare(1, 0)
+	n := s.take(sh)
+	s.take(other)
+	quiet := s.retire(sh)
+	jobs := line(sh, n)
+	assert.Empty(t, s.claimed(sh, n, jobs, 1), "what was still claimed is not started")
+	assert.Zero(t, s.take(sh))
+	assert.Empty(t, quiet)
+	isQuiet := func() bool {
+		select {
+		case <-quiet:
+			return true
+		default:
+			return false
+		}
+	}
+	assert.False(t, isQuiet())
+	assert.Len(t, s.withdraw(func(*attempt) bool { return true }), n)
+	assert.False(t, isQuiet(), "they are not settled")
+	s.settled(sh, n)
+	assert.True(t, isQuiet())
+	s.remove(sh)
+	assert.Equal(t, []*share{other}, s.shares)
+	assert.Equal(t, 2, s.take(other))
+}
