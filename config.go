@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -79,11 +80,8 @@ func (c *Config) problems() (problems []error) {
 		add("Queues is empty: leave it out for the queue %q", DefaultQueue)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Queues)) {
-		if err := CheckQueueName(name); err != nil {
+		if err := checkQueue(name, c.Queues[name]); err != nil {
 			add("Queues: %w", err)
-		}
-		if q := c.Queues[name]; q.Weight < 0 || q.Concurrency < 0 {
-			add("Queues: queue %q has weight %d and concurrency %d: neither may be negative", name, q.Weight, q.Concurrency)
 		}
 	}
 	if c.Name != "" {
@@ -112,6 +110,14 @@ func (c *Config) problems() (problems []error) {
 		add("SweepInterval is %v: the least is %v", c.SweepInterval, minSweepInterval)
 	}
 	return problems
+}
+
+func checkQueue(name string, q QueueConfig) error {
+	var negative error
+	if q.Weight < 0 || q.Concurrency < 0 {
+		negative = fmt.Errorf("queue %q has weight %d and concurrency %d: neither may be negative", name, q.Weight, q.Concurrency)
+	}
+	return errors.Join(CheckQueueName(name), negative)
 }
 
 func (c *Config) applyDefaults() {

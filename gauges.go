@@ -159,7 +159,7 @@ func (g *gauges) watched() bool {
 
 // take samples each queue. One that cannot be asked keeps its last sample until that is too old.
 func (g *gauges) take(ctx context.Context) {
-	for _, f := range g.pool.feeds {
+	for _, f := range g.pool.served() {
 		stats, err := g.ask(ctx, f.queue)
 		if err != nil {
 			continue // claims fail, too, and say so

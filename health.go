@@ -129,7 +129,7 @@ func (p *Pool) observed() (problems []Problem) {
 		add(&p.storeFails, ProblemStoreFailing, "", "the status store fails: no jobs are claimed until it works again")
 	}
 	add(&p.notes.down, ProblemNotifierFailing, "", "the notifier fails: statuses are not announced")
-	for _, f := range p.feeds {
+	for _, f := range p.served() {
 		add(&f.claims, ProblemQueueUnreachable, f.queue, "nothing can be claimed from the queue")
 		add(&f.settles, ProblemQueueUnreachable, f.queue, "jobs that ended cannot be settled in the queue")
 		add(&f.lost, ProblemLeaseLost, f.queue, "the lease was lost, and a new session is not open yet")
@@ -137,6 +137,19 @@ func (p *Pool) observed() (problems []Problem) {
 		add(&f.waits, ProblemQueuePolled, f.queue, "waiting for jobs fails: the queue is polled")
 	}
 	return problems
+}
+
+// trouble tells the log of a failure that goes on, once, when it begins, and fine when it is over.
+func (f *feed) trouble(since *flag, message string, err error) {
+	if f.ctx.Err() == nil && since.raise(err) {
+		f.pool.log.Error(message, "queue", f.queue, "error", err)
+	}
+}
+
+func (f *feed) fine(since *flag, message string) {
+	if since.clear() {
+		f.pool.log.Info(message, "queue", f.queue)
+	}
 }
 
 // flag is a state of trouble of which only the changes are told.

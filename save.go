@@ -176,6 +176,23 @@ func (p *Pool) saved(items []saveItem, statuses []Status, saved []Saved) {
 	settleAll(settle)
 }
 
+// aYearOfTokens is how far the tokens of queues that count by the clock get in a year, 250 a millisecond.
+const aYearOfTokens = 365 * 24 * 3600 * 1000 * 250
+
+// sawToken raises what the next claim's tokens must exceed, when a row has a token that is ahead of a claim's. One that is
+// ahead by more than a year comes from no clock: somebody has edited the row, and only its own job pays for that.
+func (s *session) sawToken(token, claimed int64) {
+	if token-claimed > aYearOfTokens {
+		return
+	}
+	for {
+		seen := s.feed.minToken.Load()
+		if token <= seen || s.feed.minToken.CompareAndSwap(seen, token) {
+			return
+		}
+	}
+}
+
 // overruled is the verdict on a job whose status the store did not take: it ends as the store has it, or, when
 // something later has written, its claim is given up. Its end is announced again, as its writer may have died first.
 func overruled(a *attempt, answer Saved, tell []Status) (Verdict, []Status) {

@@ -18,7 +18,7 @@ const (
 	releaseTimeout = time.Second // of closing sessions that hold nothing
 )
 
-// feed brings one queue's jobs into the pool. It lives as long as the pool; its sessions come and go.
+// feed brings one queue's jobs into the pool. It lives as long as the pool serves the queue; its sessions come and go.
 type feed struct {
 	pool     *Pool
 	queue    string
@@ -31,6 +31,13 @@ type feed struct {
 	renewals flag         // renewing the lease fails
 	lost     flag         // the lease was lost, and no new session is open yet
 	unlocks  flag         // freeing unique keys fails
+
+	ctx       context.Context // ends when nothing more is to be claimed from the queue
+	stop      context.CancelFunc
+	current   *session      // the latest; the pool's mutex guards it
+	ended     chan struct{} // closed when run has returned
+	removed   chan struct{} // closed when RemoveQueue has ended
+	removeErr error
 }
 
 // session is a feed's consumer while it holds its lease, and the attempts that belong to it.
@@ -50,6 +57,7 @@ type session struct {
 	claims     context.Context // ends when nothing more is to be claimed
 	stopClaims context.CancelFunc
 	gone       atomic.Bool
+	over       chan struct{} // closed by end
 
 	mu   sync.Mutex
 	held map[int64]*attempt // by token, from claim to outcome
@@ -61,7 +69,8 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consume queue %q: %w", f.queue, err)
 	}
-	s := &session{feed: f, consumer: consumer, lease: defaultLease, opened: time.Now(), held: make(map[int64]*attempt)}
+	s := &session{feed: f, consumer: consumer, lease: defaultLease, opened: time.Now(), held: make(map[int64]*attempt),
+		over: make(chan struct{})}
 	s.checkpointer, _ = consumer.(Checkpointer)
 	s.waker, _ = consumer.(Waker)
 	s.unlocker, _ = consumer.(Unlocker)
@@ -71,12 +80,11 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 	s.settles = newLane(s.settle, 1, 0)
 	s.unlocks = newLane(s.unlock, 1, 0)
 	s.ctx, s.cancel = context.WithCancelCause(f.pool.jobsCtx)
-	s.claims, s.stopClaims = context.WithCancel(f.pool.claimCtx)
+	s.claims, s.stopClaims = context.WithCancel(f.ctx)
 	if !f.pool.addSession(s) {
 		releaseAll([]*session{s})
 		return nil, ErrPoolStopped
 	}
-	f.pool.watchers.Go(s.watch)
 	return s, nil
 }
 
@@ -107,8 +115,9 @@ func (f *feed) recovered(jobs int) {
 	f.pool.tel.count(context.Background(), f.pool.tel.recovered, f.queue, jobs)
 }
 
-// run serves session after session until the pool stops claiming.
+// run serves session after session until nothing more is to be claimed.
 func (f *feed) run(s *session) {
+	defer close(f.ended)
 	for try := 1; ; try++ {
 		if s != nil {
 			f.serve(s)
@@ -120,17 +129,17 @@ func (f *feed) run(s *session) {
 			releaseAll([]*session{s})
 			if time.Since(s.opened) > s.lease {
 				try = 1
-			} else if !f.pool.pauseClaims(backoff(try)) { // sessions that don't last are no reason to hurry
+			} else if !f.pause(backoff(try)) { // sessions that don't last are no reason to hurry
 				return
 			}
 		}
 		var err error
-		ctx, cancel := context.WithTimeout(f.pool.claimCtx, openTimeout)
+		ctx, cancel := context.WithTimeout(f.ctx, openTimeout)
 		s, err = f.open(ctx)
 		cancel()
 		if err != nil {
 			f.trouble(&f.claims, "no session can be opened on the queue", err)
-			if !f.pool.pauseClaims(backoff(try)) {
+			if !f.pause(backoff(try)) {
 				return
 			}
 			continue
@@ -160,7 +169,7 @@ func (f *feed) serve(s *session) {
 		case err != nil:
 			f.trouble(&f.claims, "nothing can be claimed from the queue", err)
 			f.pool.slots.leave(f.share)
-			if !f.pool.pauseClaims(backoff(claims)) {
+			if !f.pause(backoff(claims)) {
 				return
 			}
 			claims++
@@ -192,8 +201,8 @@ func (f *feed) wait(s *session, try int) (int, error) {
 		return try, nil // the next claim says so, too
 	}
 	f.trouble(&f.waits, "waiting for jobs fails: the queue is polled", err)
-	if !f.pool.pauseClaims(min(backoff(try), pollInterval)) {
-		return try, f.pool.claimCtx.Err()
+	if !f.pause(min(backoff(try), pollInterval)) {
+		return try, f.ctx.Err()
 	}
 	return try + 1, nil
 }
@@ -206,6 +215,9 @@ func (f *feed) claim(s *session, n int) (int, error) {
 	f.pool.tel.claimed(s.claims, f.queue, len(attempts), took, err)
 	if start := f.pool.slots.claimed(f.share, n, attempts, took); len(start) > 0 {
 		f.pool.hands.start(start...)
+	}
+	if f.ctx.Err() != nil { // RemoveQueue has given back what was here before
+		f.pool.giveBackReady(func(a *attempt) bool { return a.session == s })
 	}
 	f.pool.watchReady()
 	return len(attempts), err
@@ -226,20 +238,7 @@ func (s *session) passWake() {
 	_ = s.waker.Wake(ctx) // when it fails, others look for themselves soon
 }
 
-// trouble tells of a failure that goes on once, when it begins, and fine when it is over.
-func (f *feed) trouble(since *flag, message string, err error) {
-	if f.pool.claimCtx.Err() == nil && since.raise(err) {
-		f.pool.log.Error(message, "queue", f.queue, "error", err)
-	}
-}
-
-func (f *feed) fine(since *flag, message string) {
-	if since.clear() {
-		f.pool.log.Info(message, "queue", f.queue)
-	}
-}
-
-// watch stops attempts that the queue takes away, one or all, until the pool's end.
+// watch stops attempts that the queue takes away, one or all, until the session's end or the pool's.
 func (s *session) watch() {
 	var revoked <-chan Revocation
 	if w, ok := s.consumer.(CancelWatcher); ok {
@@ -261,6 +260,8 @@ func (s *session) watch() {
 				revoked = nil
 			}
 			s.revoke(r)
+		case <-s.over:
+			return
 		case <-s.feed.pool.hardCtx.Done():
 			return
 		}
@@ -280,6 +281,15 @@ func (s *session) lose() {
 	s.feed.pool.giveBackReady(func(a *attempt) bool { return a.session == s })
 }
 
+// end gives up what a session that was closed still holds.
+func (s *session) end() {
+	s.gone.Store(true)
+	s.cancel(ErrShutdown)
+	s.stopClaims()
+	close(s.over)
+}
+
+// isLost reports whether what was claimed in the session is not the worker's any more.
 func (s *session) isLost() bool { return s.gone.Load() }
 
 // release closes a session that holds nothing.
@@ -342,23 +352,6 @@ func (s *session) checkpoint(ctx context.Context, job *Job, data []byte) error {
 		return fmt.Errorf("the queue keeps no checkpoints: %w", errors.ErrUnsupported)
 	}
 	return s.checkpointer.Checkpoint(ctx, job, data)
-}
-
-// aYearOfTokens is how far the tokens of queues that count by the clock get in a year, 250 a millisecond.
-const aYearOfTokens = 365 * 24 * 3600 * 1000 * 250
-
-// sawToken raises what the next claim's tokens must exceed, when a row has a token that is ahead of a claim's. One that is
-// ahead by more than a year comes from no clock: somebody has edited the row, and only its own job pays for that.
-func (s *session) sawToken(token, claimed int64) {
-	if token-claimed > aYearOfTokens {
-		return
-	}
-	for {
-		seen := s.feed.minToken.Load()
-		if token <= seen || s.feed.minToken.CompareAndSwap(seen, token) {
-			return
-		}
-	}
 }
 
 // settle ends the claims of a batch, and tries again until it is done, the lease is lost or the pool's time is up.

@@ -104,14 +104,16 @@ func (p *Pool) abandonAfter(deadline time.Time) (late int) {
 	return late
 }
 
-// addSession keeps a session for Stop and the janitor; false when Stop has begun.
+// addSession keeps a session for Stop and the janitor, and watches it; false when nothing more is to be claimed by it.
 func (p *Pool) addSession(s *session) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state == poolStopping {
+	if p.state == poolStopping || s.feed.ctx.Err() != nil {
 		return false
 	}
 	p.sessions = append(p.sessions, s)
+	s.feed.current = s
+	p.watchers.Go(s.watch)
 	return true
 }
 

@@ -30,7 +30,6 @@ type Pool struct {
 	handlers map[string]registration
 	origin   Process
 	slots    *slots
-	feeds    []*feed
 	saves    *lane[saveItem]
 	hands    hands
 	ticks    *ticks // nil without periodic jobs
@@ -50,11 +49,14 @@ type Pool struct {
 
 	feeding  sync.WaitGroup
 	watchers sync.WaitGroup
+	turns    chan struct{} // capacity 1: held while a queue is added or taken out
 
 	mu         sync.Mutex
 	state      poolState
 	abortStart context.CancelFunc
 	started    chan struct{} // closed when Start has ended
+	feeds      []*feed       // of the queues that are served; nobody changes them while the pool starts
+	leaving    []*feed       // of those that are being removed
 	sessions   []*session    // the open ones, and lost ones whose handlers still run
 	abandoned  int           // handlers that still run though they were given up
 	staleAt    *time.Timer
@@ -85,7 +87,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	p := &Pool{
 		cfg: cfg, client: client, store: cfg.StatusStore, notes: client.notes, log: client.log, tel: client.tel,
 		handlers: cfg.Registry.build(), slots: newSlots(cfg.Concurrency, cfg.Strict), ticks: ticks, done: make(chan struct{}),
-		origin: cfg.process(),
+		origin: cfg.process(), turns: make(chan struct{}, 1),
 	}
 	if ticks != nil {
 		ticks.pool = p
@@ -94,9 +96,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	p.hands.init(p.work)
 	p.probes = newProbes(cfg.Backend)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Queues)) {
-		q := cfg.Queues[name]
-		p.feeds = append(p.feeds, &feed{pool: p, queue: name, kinds: newSpanKinds(name),
-			share: p.slots.addShare(q.Weight, q.Concurrency)})
+		p.feeds = append(p.feeds, p.newFeed(name, cfg.Queues[name]))
 	}
 	return p, nil
 }
@@ -190,6 +190,9 @@ func (p *Pool) beginStart(ctx context.Context) (context.Context, error) {
 	p.jobsCtx, p.stopJobs = context.WithCancelCause(base)
 	p.hardCtx, p.stopHard = context.WithCancel(base)
 	p.started = make(chan struct{})
+	for _, f := range p.feeds {
+		f.arm()
+	}
 	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	p.abortStart = cancel
 	return opening, nil
