@@ -1,0 +1,162 @@
+package worker_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+func serving(slots int, queues map[string]worker.QueueConfig) func(*worker.Config) {
+	return func(c *worker.Config) { c.Concurrency, c.Queues = slots, queues }
+}
+
+func (r *rig) setQueue(name string, cfg worker.QueueConfig) {
+	r.t.Helper()
+	require.NoError(r.t, r.pool.SetQueue(r.t.Context(), name, cfg))
+}
+
+func (r *rig) removeQueue(name string) {
+	r.t.Helper()
+	require.NoError(r.t, r.pool.RemoveQueue(r.t.Context(), name))
+}
+
+type tally struct {
+	mu            sync.Mutex
+	ran           map[string]int
+	running, most map[string]int
+}
+
+func newTally() *tally {
+	return &tally{ran: make(map[string]int), running: make(map[string]int), most: make(map[string]int)}
+}
+
+func (y *tally) handler(_ context.Context, job *worker.Job, p ping) error {
+	y.mu.Lock()
+	y.running[job.Queue]++
+	y.most[job.Queue] = max(y.most[job.Queue], y.running[job.Queue])
+	y.mu.Unlock()
+	time.Sleep(time.Duration(p.N) * time.Millisecond) // the bubble's clock
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.running[job.Queue]--
+	y.ran[job.Queue]++
+	return nil
+}
+
+func (y *tally) take() map[string]int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	ran := y.ran
+	y.ran = make(map[string]int)
+	return ran
+}
+
+func (r *rig) load(queue string, n, ms int) {
+	r.t.Helper()
+	jobs := make([]*worker.Job, n)
+	for i := range jobs {
+		var err error
+		jobs[i], err = worker.NewJob(ping{ms}, worker.OnQueue(queue))
+		require.NoError(r.t, err)
+	}
+	require.NoError(r.t, r.pool.Client().EnqueueMany(r.t.Context(), jobs...))
+}
+
+func TestAPoolsQueuesHaveTheirSharesOfTheSlots(t *testing.T) {
+	tests := []struct {
+		name       string
+		most, long int // milliseconds that jobs of the two queues take
+		limit      int // of the heavy one
+		want       float64
+	}{
+		{"equal jobs", 10, 10, 0, .9},
+		{"the light one is long", 10, 500, 0, .9},
+		{"the heavy one is long", 500, 10, 0, .9},
+		{"the heavy one has a limit", 10, 10, 4, .4},
+	}
+	for _, tt := range tests {
+		inBubble(t, func(t *testing.T) {
+			y := newTally()
+			r := newRig(t, y.handler, withoutStore, serving(10, map[string]worker.QueueConfig{
+				"heavy": {Weight: 9, Concurrency: tt.limit}, "light": {Weight: 1}}))
+			r.load("heavy", 60_000/tt.most, tt.most)
+			r.load("light", 60_000/tt.long*2, tt.long)
+			r.start()
+			r.after(5 * time.Second)
+			ran := y.take()
+			heavy, light := ran["heavy"]*tt.most, ran["light"]*tt.long
+			assert.InEpsilon(t, tt.want, float64(heavy)/float64(heavy+light), .1, "%s: %v", tt.name, ran)
+			if tt.limit > 0 {
+				assert.Equal(t, tt.limit, y.most["heavy"])
+			}
+			r.stop()
+		})
+	}
+}
+
+func TestStrictPoolServesLowerQueuesWhenNothingElseWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		y := newTally()
+		r := newRig(t, y.handler, serving(2, map[string]worker.QueueConfig{"high": {Weight: 2}, "low": {}}),
+			func(c *worker.Config) { c.Strict = true })
+		r.load("low", 1000, 10)
+		r.load("high", 20, 10)
+		r.start()
+		r.after(95 * time.Millisecond)
+		assert.LessOrEqual(t, y.take()["low"], 2, "what is claimed runs on")
+		r.after(time.Second)
+		assert.Greater(t, y.take()["low"], 150, "nothing waits above")
+		r.load("high", 100, 10)
+		r.after(25 * time.Millisecond)
+		y.take()
+		r.after(400 * time.Millisecond)
+		assert.Equal(t, map[string]int{"high": 80}, y.take())
+		r.stop()
+	})
+}
+
+func TestQueuesChangeWhileThePoolRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		y := newTally()
+		r := newRig(t, y.handler, withoutStore, serving(10, map[string]worker.QueueConfig{"a": {Weight: 9}})).start()
+		r.load("a", 20_000, 10)
+		r.load("b", 20_000, 10)
+		r.after(time.Second)
+		assert.Empty(t, y.take()["b"], "nobody serves it")
+
+		r.setQueue("b", worker.QueueConfig{})
+		r.after(time.Second)
+		ran := y.take()
+		assert.InEpsilon(t, .1, float64(ran["b"])/float64(ran["a"]+ran["b"]), .1, "added: %v", ran)
+
+		r.setQueue("a", worker.QueueConfig{})
+		r.after(time.Second)
+		ran = y.take()
+		assert.InEpsilon(t, .5, float64(ran["b"])/float64(ran["a"]+ran["b"]), .1, "another weight: %v", ran)
+
+		r.setQueue("a", worker.QueueConfig{Concurrency: 1})
+		r.after(20 * time.Millisecond)
+		y.mu.Lock()
+		y.most["a"] = 0
+		y.mu.Unlock()
+		r.after(time.Second)
+		ran = y.take()
+		assert.InEpsilon(t, .9, float64(ran["b"])/float64(ran["a"]+ran["b"]), .1, "a limit: %v", ran)
+		assert.Equal(t, 1, y.most["a"])
+
+		r.removeQueue("a")
+		r.after(10 * time.Millisecond)
+		y.take()
+		r.after(time.Second)
+		ran = y.take()
+		assert.Zero(t, ran["a"], "removed")
+		assert.Greater(t, ran["b"], 950, "the other one has all slots")
+		r.stop()
+	})
+}
