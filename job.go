@@ -52,8 +52,8 @@ type Job struct {
 	Payload json.RawMessage
 	// Headers carry trace context and what the host adds.
 	Headers map[string]string
-	// Retry travels with the job, so that any process can apply it. Zero fields are filled from the handler's
-	// defaults, then the pool's, then DefaultRetry.
+	// Retry travels with the job, so that any process can apply it, also one that lacks its handler. Zero fields are filled
+	// from the handler's defaults, then the pool's, then DefaultRetry.
 	Retry RetryPolicy
 	// Timeout bounds one run of the handler. Zero means the handler's default, then Config.JobTimeout.
 	Timeout time.Duration
@@ -62,7 +62,9 @@ type Job struct {
 	// RunAt postpones the job to an absolute time. Delay wins when both are set; where only Delay is, RunAt is set to
 	// when that ends by the producer's clock, for whoever looks at the job later. Zero means now.
 	RunAt time.Time
-	// ExpiresAt is the time after which no attempt starts any more. Zero means never.
+	// ExpiresAt is the time after which no attempt starts any more, be it the first or a later one: the job fails with
+	// ErrExpired when it is claimed. The queue's clock decides at the claim, and the worker's how long the job waits from
+	// then until it starts. Zero means never.
 	ExpiresAt time.Time
 	// EnqueuedAt is when the job, or its current round, was enqueued, by the producer's clock, in milliseconds.
 	EnqueuedAt time.Time
@@ -140,10 +142,20 @@ func At(t time.Time) JobOption { return func(j *Job) { j.RunAt, j.Delay = t, 0 }
 // ExpireAt makes the job fail with ErrExpired instead of starting after t.
 func ExpireAt(t time.Time) JobOption { return func(j *Job) { j.ExpiresAt = t } }
 
+// ExpireAfter is ExpireAt a while from now by the producer's clock, whatever After and At say.
+func ExpireAfter(d time.Duration) JobOption {
+	return func(j *Job) { j.ExpiresAt = time.Now().Add(d) }
+}
+
 // MaxAttempts sets how many attempts the job has, the first included.
 func MaxAttempts(n int) JobOption { return func(j *Job) { j.Retry.MaxAttempts = n } }
 
-// WithRetry sets the job's whole retry policy.
+// RetryFor sets for how long after its enqueue, or after the time it was to run at, the job is tried again: as often as its
+// delays allow, unless MaxAttempts is given as well.
+func RetryFor(window time.Duration) JobOption { return func(j *Job) { j.Retry.Window = window } }
+
+// WithRetry sets the whole retry policy. Its zero fields are for the next level to say: an option of the payload, the
+// handler's defaults, the pool.
 func WithRetry(p RetryPolicy) JobOption { return func(j *Job) { j.Retry = p } }
 
 // Timeout bounds one run of the handler.
@@ -173,10 +185,13 @@ func newJob(p Payload, opts []JobOption) (*Job, error) {
 		return nil, fmt.Errorf("new job %s: payload: %w", p.JobType(), err)
 	}
 	job := &Job{Type: p.JobType(), Payload: data, validJSON: data}
+	var below RetryPolicy // the payload's level
 	if d, ok := p.(interface{ JobOptions() []JobOption }); ok {
 		job.apply(d.JobOptions())
+		below, job.Retry = job.Retry, RetryPolicy{}
 	}
 	job.apply(opts)
+	job.Retry = job.Retry.or(below)
 	job.complete()
 	if err := job.check(0); err != nil {
 		return nil, fmt.Errorf("new job: %w", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"time"
 )
@@ -127,6 +126,10 @@ func (p *Pool) refuse(a *attempt) *outcome {
 		return p.final(a, StateCanceled, ActionCancel, ErrCanceled)
 	case cause != nil:
 		return p.putBack(a, 0)
+	case job.Reject == nil && a.expired():
+		return p.final(a, StateFailed, ActionBury, ErrExpired)
+	case job.Reject == nil && job.Attempt > 1 && a.policy.Window > 0 && a.tooLate(0):
+		return p.final(a, StateFailed, ActionBury, ErrRetryWindow)
 	case job.Reject == nil && a.reg.handler != nil:
 		return nil
 	case job.Reject == nil:
@@ -139,11 +142,7 @@ func (p *Pool) refuse(a *attempt) *outcome {
 
 // unknown puts a job back that another worker may know, for a day.
 func (p *Pool) unknown(a *attempt) *outcome {
-	since := a.job.EnqueuedAt
-	if a.job.RunAt.After(since) {
-		since = a.job.RunAt
-	}
-	if time.Since(since) > unknownTypeLimit {
+	if time.Since(a.job.firstDue()) > unknownTypeLimit {
 		return p.final(a, StateFailed, ActionBury, fmt.Errorf("%w: %q", ErrUnknownType, a.job.Type))
 	}
 	if p.client.seldom.allow("unknown type " + a.job.Type) {
@@ -168,6 +167,10 @@ func (p *Pool) begin(a *attempt) bool {
 			return false
 		}
 		a.started = time.Now()
+		if a.expired() { // while it waited
+			p.record(a, p.final(a, StateFailed, ActionBury, ErrExpired))
+			return false
+		}
 	} else if p.tells() {
 		p.notes.announce(a.status(StateRunning, phaseRunning))
 	}
@@ -269,21 +272,16 @@ func (p *Pool) fail(a *attempt, err error) *outcome {
 			verdict: Verdict{Job: a.job, Action: ActionSnooze, Delay: delay}})
 	case verbRetryAfter:
 	default:
-		delay = a.policy.Delay(a.job.Attempt, rand.Float64())
+		delay = a.policy.Delay(a.job.Attempt, roll())
 	}
 	delay = a.lingering(delay)
-	if a.job.Attempt >= a.policy.MaxAttempts || a.tooLate(delay) {
+	if a.spent() || a.tooLate(delay) {
 		return p.final(a, StateFailed, ActionBury, err)
 	}
 	st := a.status(StateRetrying, phasePutBack)
 	st.RunAt, st.Error = st.At.Add(delay), cleanText(err.Error())
 	return a.conclude(outcome{name: string(StateRetrying), status: st, err: err,
 		verdict: Verdict{Job: a.job, Action: ActionRetry, Delay: delay, Cause: err}})
-}
-
-// tooLate reports whether an attempt after delay would start outside the policy's window.
-func (a *attempt) tooLate(delay time.Duration) bool {
-	return a.policy.Window > 0 && time.Since(a.job.EnqueuedAt)+delay > a.policy.Window
 }
 
 // lingering makes a job whose handler still runs wait for at least one lease.

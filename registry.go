@@ -39,7 +39,7 @@ func NewRegistry() *Registry { return &Registry{} }
 
 // Handle registers h for the jobs of P's type. P may be a struct or a pointer to one; a payload that doesn't decode
 // into it, or whose Validate method returns an error, fails the job for good. The defaults apply where neither the job
-// nor its payload says anything; only Timeout, MaxAttempts and WithRetry make sense there.
+// nor its payload says anything; only Timeout, MaxAttempts, RetryFor and WithRetry make sense there.
 func Handle[P Payload](r *Registry, h HandlerFunc[P], defaults ...JobOption) {
 	r.Handle(jobType[P](), func(ctx context.Context, job *Job) error {
 		payload, err := DecodePayload[P](job)

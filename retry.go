@@ -8,12 +8,18 @@ import (
 )
 
 // RetryPolicy says how often and how late a job that failed runs again. It is data, so that it can travel with the
-// job. In a zero field the next level applies: job, handler, pool, DefaultRetry.
+// job. In a zero field the next level applies: enqueue, payload, handler, pool, DefaultRetry.
 type RetryPolicy struct {
-	MaxAttempts int           // attempts in all, the first included
-	Base        time.Duration // upper bound of the first delay; it doubles with each attempt
-	Max         time.Duration // upper bound of every delay
-	Window      time.Duration // no attempt starts later than this after the enqueue; zero everywhere means no bound
+	// MaxAttempts is how many attempts there are in all, the first included. Zero beside a Window means any number, whatever
+	// the levels below say.
+	MaxAttempts int
+	// Base is the upper bound of the first delay; it doubles with each attempt.
+	Base time.Duration
+	// Max is the upper bound of every delay, also of the first.
+	Max time.Duration
+	// Window is for how long after its enqueue, or after the time it was to run at, a job is tried again: no attempt but the
+	// first starts later. Zero on all levels means no bound.
+	Window time.Duration
 }
 
 // DefaultRetry is what applies where nothing else is said: 5 attempts, 2 s doubling to 10 min.
@@ -36,12 +42,22 @@ func (p RetryPolicy) Delay(attempt int, share float64) time.Duration {
 			bound = p.Max
 		}
 	}
-	return time.Duration(share * float64(min(bound, p.Max)))
+	bound = min(bound, p.Max)
+	if delay := share * float64(bound); delay < float64(bound) {
+		return time.Duration(delay)
+	}
+	return bound // as a float it may be one too large
 }
 
-// or fills the zero fields of p from q.
+// leastShare is the share that the dice don't fall below: who has failed is not to be asked again in no time.
+const leastShare = 0.1
+
+// roll returns the share of a delay that an attempt waits.
+func roll() float64 { return leastShare + rand.Float64()*(1-leastShare) }
+
+// or fills the zero fields of p from q, the next level.
 func (p RetryPolicy) or(q RetryPolicy) RetryPolicy {
-	if p.MaxAttempts == 0 {
+	if p.MaxAttempts == 0 && p.Window == 0 {
 		p.MaxAttempts = q.MaxAttempts
 	}
 	if p.Base == 0 {
@@ -69,6 +85,50 @@ func (p RetryPolicy) check() error {
 		return negative("retry Window", p.Window)
 	}
 	return nil
+}
+
+// ErrRetryWindow is why a job failed that was to be tried again, and was claimed only after its policy's Window.
+var ErrRetryWindow = errors.New("the time to try the job again is over")
+
+// policyOf is the policy that applies to a job here. Of the levels below the job's own a process without its handler knows
+// only one that the handler's may outrank: it takes no Window from there.
+func (p *Pool) policyOf(job *Job, reg registration) RetryPolicy {
+	if reg.handler != nil {
+		return job.Retry.or(reg.defaults.Retry).or(p.cfg.Retry)
+	}
+	policy := job.Retry.or(p.cfg.Retry)
+	policy.Window = job.Retry.Window
+	return policy
+}
+
+// spent reports whether the attempt that failed was the last one, by the policy's number.
+func (a *attempt) spent() bool {
+	return a.policy.MaxAttempts > 0 && a.job.Attempt >= a.policy.MaxAttempts
+}
+
+// tooLate reports whether another attempt after delay would start outside the policy's window, or after the job's expiry.
+func (a *attempt) tooLate(delay time.Duration) bool {
+	if w := a.policy.Window; w > 0 && delay > w-max(time.Since(a.job.firstDue()), 0) {
+		return true
+	}
+	return a.expires() && delay > time.Until(a.job.ExpiresAt)
+}
+
+// expires reports whether the job has an expiry that this process's clock can judge: not where the queue, by its own, has
+// handed out as fit to run what is expired here.
+func (a *attempt) expires() bool {
+	return !a.job.ExpiresAt.IsZero() && !a.claimed.After(a.job.ExpiresAt)
+}
+
+// expired reports whether the job has expired since its claim.
+func (a *attempt) expired() bool { return a.expires() && time.Now().After(a.job.ExpiresAt) }
+
+// firstDue is when the job was to run first.
+func (j *Job) firstDue() time.Time {
+	if j.RunAt.After(j.EnqueuedAt) {
+		return j.RunAt
+	}
+	return j.EnqueuedAt
 }
 
 // The verbs below are how a handler says more than "it failed". They are found through %w.

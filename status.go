@@ -41,7 +41,7 @@ type Status struct {
 	// compares it; nothing else needs to know how it is made.
 	Version     int64 `json:"version,string"` // a string, since JavaScript would round the number
 	Attempt     int   `json:"attempt"`
-	MaxAttempts int   `json:"max_attempts"`
+	MaxAttempts int   `json:"max_attempts"` // zero: as many as the retry policy's Window has room for
 	Crashes     int   `json:"crashes,omitempty"`
 	// Progress is from 0 to 1.
 	Progress float64 `json:"progress"`

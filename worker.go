@@ -240,11 +240,7 @@ func (p *Pool) attempts(s *session, jobs []*Job) []*attempt {
 			continue
 		}
 		reg := p.handlers[job.Type]
-		policy := job.Retry
-		if reg.defaults != nil {
-			policy = policy.or(reg.defaults.Retry)
-		}
-		attempts = append(attempts, &attempt{pool: p, session: s, job: job, reg: reg, policy: policy.or(p.cfg.Retry),
+		attempts = append(attempts, &attempt{pool: p, session: s, job: job, reg: reg, policy: p.policyOf(job, reg),
 			claimed: now, alone: job.Reject == nil && job.Crashes > 0 && job.Crashes >= p.cfg.MaxCrashes-1})
 	}
 	s.track(attempts)
