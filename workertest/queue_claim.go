@@ -35,6 +35,8 @@ var claimRows = []row[*queueBench]{
 		promise: "a claim's tokens exceed MinToken, and so do all later ones"},
 	{name: "expired", run: expired,
 		promise: "a job past ExpiresAt is handed out with Reject ErrExpired; one that isn't is to run"},
+	{name: "expired meanwhile", run: expiredMeanwhile,
+		promise: "a job that expires while it is scheduled or after it was put back is handed out with Reject ErrExpired"},
 	{name: "undecodable", run: undecodable,
 		promise: "a job that doesn't decode is handed out with Reject a *DecodeError, ID and Payload, and can be settled"},
 }
@@ -243,6 +245,31 @@ func expired(b *queueBench) {
 	}
 	if got[1].Reject != nil {
 		b.Fatalf("a job that has an hour left is rejected: %v", got[1].Reject)
+	}
+	c.settle(worker.ActionBury, got...)
+}
+
+func expiredMeanwhile(b *queueBench) {
+	const left = 2 * time.Second // before they expire, when they are claimed first
+	c := b.consume()
+	expiry := worker.ExpireAt(b.now().Add(left))
+	scheduled := b.job(expiry, worker.After(left+100*time.Millisecond))
+	jobs := []*worker.Job{b.job(expiry), b.job(expiry), b.job(expiry)}
+	b.enqueue(append(jobs, scheduled)...)
+	got := c.claim(3)
+	b.sameOrder(got, jobs)
+	for i, action := range []worker.Action{worker.ActionRetry, worker.ActionSnooze, worker.ActionRelease} {
+		if got[i].Reject != nil {
+			b.Fatalf("a job that has time left is rejected: %v", got[i].Reject)
+		}
+		c.settleAfter(action, left+100*time.Millisecond, got[i])
+	}
+	b.pass(left)
+	got = c.claim(4)
+	for _, job := range got {
+		if !errors.Is(job.Reject, worker.ErrExpired) {
+			b.Fatalf("a job that has expired by now is to run: Reject is %v", job.Reject)
+		}
 	}
 	c.settle(worker.ActionBury, got...)
 }

@@ -10,6 +10,21 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
+// looksOnceAtAnExpiry lets run what was fit to run at its first claim.
+var looksOnceAtAnExpiry = faultySessions("looks at a job's expiry once", func(s *faultySession) {
+	seen := make(map[string]bool)
+	s.claim = func(ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+		jobs, err := s.session.Claim(ctx, opts)
+		for _, job := range jobs {
+			if seen[job.ID] {
+				job.Reject = nil
+			}
+			seen[job.ID] = true
+		}
+		return jobs, err
+	}
+})
+
 var badAtClaim = map[string][]broken[worker.Queue]{
 	"fifo": {
 		faultySessions("hands out the jobs of a claim backwards", func(s *faultySession) {
@@ -130,6 +145,20 @@ var badAtClaim = map[string][]broken[worker.Queue]{
 				return slices.DeleteFunc(jobs, func(job *worker.Job) bool { return job.Reject != nil }), err
 			}
 		}),
+	},
+	"expired meanwhile": {
+		changesJobs("takes a retried job's expiry for met", func(job *worker.Job) {
+			if job.Attempt > 1 {
+				job.Reject = nil
+			}
+		}),
+		changesJobs("looks at the expiry of jobs without a delay only", func(job *worker.Job) {
+			if !job.RunAt.IsZero() {
+				job.Reject = nil
+			}
+		}),
+		changesJobs("rejects what has time left", func(job *worker.Job) { job.Reject = worker.ErrExpired }),
+		looksOnceAtAnExpiry,
 	},
 	"undecodable": {
 		faultySessions("drops what doesn't decode", func(s *faultySession) {
