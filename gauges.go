@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -157,9 +158,14 @@ func (g *gauges) watched() bool {
 	return time.Since(g.collected) <= collectorLife
 }
 
-// take samples each queue. One that cannot be asked keeps its last sample until that is too old.
+// take samples each queue. One that cannot be asked keeps its last sample until that is too old, one that was removed
+// has none.
 func (g *gauges) take(ctx context.Context) {
-	for _, f := range g.pool.served() {
+	feeds := g.pool.served()
+	g.mu.Lock()
+	maps.DeleteFunc(g.samples, func(queue string, _ sample) bool { return findFeed(feeds, queue) == nil })
+	g.mu.Unlock()
+	for _, f := range feeds {
 		stats, err := g.ask(ctx, f.queue)
 		if err != nil {
 			continue // claims fail, too, and say so

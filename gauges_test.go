@@ -68,6 +68,22 @@ func TestGaugesAreSampledWhileSomebodyCollects(t *testing.T) {
 	})
 }
 
+func TestARemovedQueueHasNoGauges(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		r := newRig(t, nil, rec.by, serving(1, map[string]worker.QueueConfig{"a": {}, "b": {}})).start()
+		queues := func() int {
+			return len(rec.metrics(t)["worker.queue.workers"].Data.(metricdata.Gauge[int64]).DataPoints)
+		}
+		r.after(time.Second)
+		assert.Equal(t, 2, queues())
+		r.removeQueue("a")
+		r.after(16 * time.Second)
+		assert.Equal(t, 1, queues())
+		r.stop()
+	})
+}
+
 // A host may ask the pool anything while its metrics are collected, also while the pool starts or stops: what the SDK makes
 // wait for the collection must not hold what the host asks for.
 func TestACollectionMayAskThePool(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 // SetQueue makes the pool serve a queue from now on, or gives one that it serves another weight and limit; zero fields of
 // cfg mean what they mean in Config.Queues. Before Start it only changes what Start will open. Of a running pool it returns
 // when a session is open on the new queue, or with an error, within 4 seconds, when none can be; then the pool goes on as
-// before. After Stop has begun it answers ErrPoolStopped. It may be called at any time, by several at once, and while the
-// queue is being removed: the new session claims beside handlers that still run.
+// before. After Stop has begun it answers ErrPoolStopped. It may be called at any time; of several calls one waits for the
+// other. While the queue is being removed its new session claims beside handlers that still run, which its Concurrency
+// does not count.
 func (p *Pool) SetQueue(ctx context.Context, name string, cfg QueueConfig) error {
 	err := checkQueue(name, cfg)
 	if err == nil {
@@ -62,7 +63,7 @@ func (p *Pool) served() []*feed {
 	return slices.Clone(p.feeds)
 }
 
-func find(feeds []*feed, queue string) *feed {
+func findFeed(feeds []*feed, queue string) *feed {
 	i := slices.IndexFunc(feeds, func(f *feed) bool { return f.queue == queue })
 	if i < 0 {
 		return nil
@@ -117,7 +118,7 @@ func (p *Pool) setQueue(ctx context.Context, name string, cfg QueueConfig) error
 	defer done()
 	var added *feed
 	err = p.alter(ctx, func(running bool) {
-		if f := find(p.feeds, name); f != nil {
+		if f := findFeed(p.feeds, name); f != nil {
 			p.slots.change(f.share, cfg.Weight, cfg.Concurrency)
 			return
 		}
@@ -147,7 +148,7 @@ func (p *Pool) serve(ctx context.Context, f *feed) error {
 		p.log.Info("a queue was added to the pool", "queue", f.queue)
 		return nil
 	}
-	if p.claimCtx.Err() != nil {
+	if err == nil || p.claimCtx.Err() != nil {
 		err = ErrPoolStopped
 	}
 	f.stop()
@@ -201,9 +202,9 @@ func (p *Pool) detach(ctx context.Context, name string) (f *feed, mine bool, err
 	}
 	defer done()
 	err = p.alter(ctx, func(running bool) {
-		served := find(p.feeds, name)
+		served := findFeed(p.feeds, name)
 		if served == nil {
-			f = find(p.leaving, name)
+			f = findFeed(p.leaving, name)
 			return
 		}
 		p.feeds = slices.DeleteFunc(slices.Clone(p.feeds), func(other *feed) bool { return other == served })
@@ -230,7 +231,8 @@ func (p *Pool) drain(ctx context.Context, f *feed) error {
 			plan = p.hurry(ctx, time.Now())
 		}
 		late = p.stopHandlers(f, plan.abandon, quiet)
-		over = p.until(context.Background(), plan.end.Add(-time.Until(plan.end)/2), quiet) // what is saved and settled until then is not given back
+		// What is saved and settled in half of what is left is not given back.
+		over = p.until(context.Background(), plan.end.Add(-time.Until(plan.end)/2), quiet)
 	}
 	if soon := time.Now().Add(queueTimeout); over && soon.Before(plan.end) {
 		plan.end = soon // nothing is left to wait for
@@ -272,16 +274,14 @@ func (p *Pool) stopHandlers(f *feed, deadline time.Time, quiet <-chan struct{}) 
 }
 
 // closeQueue closes the session of a feed that has ended, or that does not end until the deadline.
-func (p *Pool) closeQueue(f *feed, deadline time.Time) (problems []error) {
+func (p *Pool) closeQueue(f *feed, deadline time.Time) []error {
 	p.until(context.Background(), deadline, f.ended)
 	p.mu.Lock()
 	s := f.current
 	p.mu.Unlock()
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	if err := s.callClose(ctx); err != nil {
-		problems = append(problems, fmt.Errorf("close session: %w", err))
-	}
+	problems := closeSessions(ctx, s)
 	s.end()
 	return problems
 }

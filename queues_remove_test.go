@@ -155,6 +155,7 @@ func TestRemoveQueueWhileTheStoreIsDown(t *testing.T) {
 	})
 }
 
+// tardy is a queue whose replies take a second, whatever the caller's context says.
 type tardy struct{ *workertest.MemoryQueue }
 
 func (q tardy) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
@@ -187,6 +188,7 @@ func TestClaimThatReturnsAfterItsQueueWasRemoved(t *testing.T) {
 	})
 }
 
+// slowOpening is a queue whose sessions take a while to open.
 type slowOpening struct {
 	*workertest.MemoryQueue
 	wait func()

@@ -13,16 +13,6 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
-// serving makes a pool of some queues with slots of its own.
-
-// tally counts the jobs that ran, by queue, and the slots they hold.
-
-// handler runs jobs that take as many milliseconds as they say.
-
-// take returns how many jobs of each queue ran since the last call.
-
-// load enqueues n jobs that take ms milliseconds each.
-
 func TestQueuesBeforeStartAndAfterStop(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		y := newTally()
@@ -130,6 +120,32 @@ func TestQueuesChangeWhileThePoolStarts(t *testing.T) {
 	})
 }
 
+func TestQueuesChangeWhileAStartFails(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop, serving(2, map[string]worker.QueueConfig{"a": {}}))
+		var works atomic.Bool
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call != "Consume" || works.Load() {
+				return nil
+			}
+			time.Sleep(time.Second) // the bubble's clock
+			return errFlaky
+		}
+		started := make(chan error, 1)
+		go func() { started <- r.pool.Start(context.Background()) }()
+		r.after(500 * time.Millisecond)
+		began := time.Now()
+		r.setQueue("b", worker.QueueConfig{})
+		assert.Equal(t, 500*time.Millisecond, time.Since(began), "it waits for the start's end")
+		assert.ErrorIs(t, <-started, errFlaky)
+		works.Store(true)
+		r.start()
+		assert.Len(t, r.queue.Consumers("a"), 1)
+		assert.Len(t, r.queue.Consumers("b"), 1)
+		r.stop()
+	})
+}
+
 func TestStopWhileAQueueIsRemoved(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error { <-ctx.Done(); return ctx.Err() },
@@ -174,12 +190,7 @@ func TestRemovedQueueMayComeBackWhileItsJobsStillRun(t *testing.T) {
 	})
 }
 
-// tardy is a queue whose replies take a second, whatever the caller's context says.
-
-// slowOpening is a queue whose sessions take a while to open.
-
-// Whatever changes at once, no job is lost, none runs beside itself, and everything ends.
-
+// Whatever changes at once, no job is lost, and none runs twice.
 func TestQueuesChangeFromManySides(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		y := newTally()
@@ -212,5 +223,59 @@ func TestQueuesChangeFromManySides(t *testing.T) {
 			assert.Len(t, r.queue.Consumers(name), 1)
 		}
 		r.stop()
+	})
+}
+
+// Nor does it when leases are lost meanwhile and the pool stops in the middle of it all, and everything ends.
+func TestQueuesChangeWhileLeasesAreLostAndThePoolStops(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		y := newTally()
+		names := []string{"a", "b", "c"}
+		many := func(c *worker.Config) { c.MaxCrashes = 1000 }
+		queues := serving(4, map[string]worker.QueueConfig{"a": {}, "b": {}, "c": {}})
+		r := newRig(t, y.handler, queues, many).start()
+		var jobs []*worker.Job
+		for _, name := range names {
+			jobs = append(jobs, r.load(name, 1000, 30)...)
+		}
+		var all sync.WaitGroup
+		change := func(err error) bool {
+			if err != nil {
+				assert.ErrorIs(t, err, worker.ErrPoolStopped)
+			}
+			return err == nil
+		}
+		for i := range 6 {
+			all.Go(func() {
+				for n, on := 0, true; on; n++ {
+					name := names[(i+n)%3]
+					if (i+n)%4 == 0 {
+						on = change(r.pool.RemoveQueue(t.Context(), name))
+					} else {
+						on = change(r.pool.SetQueue(t.Context(), name, worker.QueueConfig{Weight: 1 + n%5, Concurrency: n % 4}))
+					}
+					time.Sleep(time.Duration(90+10*i) * time.Millisecond) // the bubble's clock
+				}
+			})
+		}
+		for range 40 {
+			r.after(700 * time.Millisecond)
+			for _, name := range names {
+				for _, c := range r.queue.Consumers(name) {
+					r.queue.Crash(c)
+				}
+			}
+		}
+		r.stop()
+		all.Wait()
+		for _, name := range names {
+			assert.Empty(t, r.queue.Consumers(name))
+		}
+		heir := newRig(t, y.handler, queues, many, func(c *worker.Config) { c.Queue, c.StatusStore = r.queue, r.store }).start()
+		r.after(time.Minute)
+		for _, job := range jobs {
+			assert.Equal(t, succeeded, r.last(job.ID).State)
+		}
+		heir.stop()
 	})
 }

@@ -21,7 +21,7 @@ type share struct {
 	paid     float64       // for jobs that ended: seconds of a slot, by weight
 	expected time.Duration // how long a job of the queue holds its slot, by those that ended; 0: none has
 	running  int           // jobs that hold a slot
-	starts   time.Duration // the sum of when they got it, since the epoch
+	starts   time.Duration // the sum of when they got it, since the epoch; an overflow cancels out in differences of such sums
 
 	active   bool          // it wants slots, or will as soon as its claim returns
 	granted  int           // slots given and not yet taken

@@ -137,7 +137,7 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(p.hardCtx), deadline)
 	defer cancel()
 	p.flush(ctx, time.Until(deadline)/2)
-	problems := p.closeSessions(ctx)
+	problems := closeSessions(ctx, slices.DeleteFunc(p.allSessions(), (*session).isLost)...)
 	p.stopHard()
 	await(ctx, p.feeding.Wait)
 	await(ctx, p.watchers.Wait)
@@ -167,8 +167,8 @@ func (p *Pool) flush(ctx context.Context, limit time.Duration) {
 	}
 }
 
-func (p *Pool) closeSessions(ctx context.Context) (problems []error) {
-	open := slices.DeleteFunc(p.allSessions(), (*session).isLost)
+// closeSessions closes sessions, and returns by the end of ctx also when one does not.
+func closeSessions(ctx context.Context, open ...*session) (problems []error) {
 	results := make(chan error, len(open))
 	for _, s := range open {
 		go func() {

@@ -12,6 +12,7 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
+// serving makes a pool of some queues with slots of its own.
 func serving(slots int, queues map[string]worker.QueueConfig) func(*worker.Config) {
 	return func(c *worker.Config) { c.Concurrency, c.Queues = slots, queues }
 }
@@ -26,6 +27,7 @@ func (r *rig) removeQueue(name string) {
 	require.NoError(r.t, r.pool.RemoveQueue(r.t.Context(), name))
 }
 
+// tally counts the jobs that ran, by queue, and the slots they hold.
 type tally struct {
 	mu            sync.Mutex
 	ran           map[string]int
@@ -36,6 +38,7 @@ func newTally() *tally {
 	return &tally{ran: make(map[string]int), running: make(map[string]int), most: make(map[string]int)}
 }
 
+// handler runs jobs that take as many milliseconds as they say.
 func (y *tally) handler(_ context.Context, job *worker.Job, p ping) error {
 	y.mu.Lock()
 	y.running[job.Queue]++
@@ -49,6 +52,7 @@ func (y *tally) handler(_ context.Context, job *worker.Job, p ping) error {
 	return nil
 }
 
+// take returns how many jobs of each queue ran since the last call.
 func (y *tally) take() map[string]int {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -57,7 +61,8 @@ func (y *tally) take() map[string]int {
 	return ran
 }
 
-func (r *rig) load(queue string, n, ms int) {
+// load enqueues n jobs that take ms milliseconds each.
+func (r *rig) load(queue string, n, ms int) []*worker.Job {
 	r.t.Helper()
 	jobs := make([]*worker.Job, n)
 	for i := range jobs {
@@ -66,6 +71,7 @@ func (r *rig) load(queue string, n, ms int) {
 		require.NoError(r.t, err)
 	}
 	require.NoError(r.t, r.pool.Client().EnqueueMany(r.t.Context(), jobs...))
+	return jobs
 }
 
 func TestAPoolsQueuesHaveTheirSharesOfTheSlots(t *testing.T) {
