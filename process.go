@@ -140,9 +140,9 @@ func (p *Pool) refuse(a *attempt) *outcome {
 	return p.final(a, StateFailed, ActionBury, job.Reject)
 }
 
-// unknown puts a job back that another worker may know, for a day.
+// unknown puts a job back that another worker may know, for a day, or for as long as the job itself says.
 func (p *Pool) unknown(a *attempt) *outcome {
-	if time.Since(a.job.firstDue()) > unknownTypeLimit {
+	if time.Since(a.job.firstDue()) > max(unknownTypeLimit, a.policy.Window) {
 		return p.final(a, StateFailed, ActionBury, fmt.Errorf("%w: %q", ErrUnknownType, a.job.Type))
 	}
 	if p.client.seldom.allow("unknown type " + a.job.Type) {

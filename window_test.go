@@ -113,6 +113,20 @@ func TestAProcessWithoutTheHandlerKnowsTheJobsWindowOnly(t *testing.T) {
 	})
 }
 
+// It waits for one that has the handler for as long as the job has time.
+func TestAProcessWithoutTheHandlerWaitsForTheWindow(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, nil).start()
+		plain, windowed := r.enqueue(1), r.enqueue(2, worker.RetryFor(72*time.Hour))
+		r.after(71 * time.Hour)
+		assert.Equal(t, worker.StateFailed, r.last(plain.ID).State, "a day is enough for others")
+		assert.Equal(t, queued, r.last(windowed.ID).State)
+		r.after(2 * time.Hour)
+		assert.Contains(t, r.last(windowed.ID).Error, worker.ErrUnknownType.Error())
+		r.stop()
+	})
+}
+
 func TestNoRetryComesAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r, runs := failing(t, func(c *worker.Config) {
