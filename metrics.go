@@ -184,6 +184,7 @@ var classes = []struct {
 	{ErrAbandoned, "abandoned"},
 	{ErrCanceled, "canceled"},
 	{ErrExpired, "expired"},
+	{ErrRetryWindow, "retry_window"},
 	{ErrCrashLoop, "crash_loop"},
 	{ErrUnknownType, "unknown_type"},
 	{ErrLeaseLost, "lease_lost"},

@@ -119,8 +119,8 @@ func TestErrorTypesAreFew(t *testing.T) {
 	for want, err := range map[string]error{
 		"": nil, "panic": &PanicError{}, "goexit": ErrGoexit, "decode": Permanent(&DecodeError{}),
 		"abandoned": errors.Join(context.DeadlineExceeded, ErrAbandoned), "timeout": context.DeadlineExceeded,
-		"canceled": ErrCanceled, "expired": ErrExpired, "crash_loop": ErrCrashLoop, "unknown_type": ErrUnknownType,
-		"lease_lost": ErrLeaseLost, "shutdown": ErrShutdown, "refused": ErrRefused, "_OTHER": errors.New("anything"),
+		"canceled": ErrCanceled, "expired": ErrExpired, "retry_window": ErrRetryWindow,
+		"crash_loop": ErrCrashLoop, "unknown_type": ErrUnknownType, "lease_lost": ErrLeaseLost, "shutdown": ErrShutdown, "refused": ErrRefused, "_OTHER": errors.New("anything"),
 	} {
 		require.Equal(t, want, errorType(err))
 		require.Equal(t, want, errorType(read(err)))
