@@ -31,10 +31,12 @@ const (
 	flush   faultKind = "flush"   // Redis forgets its scripts
 	storing faultKind = "store"   // the status store fails
 	silence faultKind = "silence" // the notifier fails
+	closed  faultKind = "closed"  // the queue is paused
 )
 
 var faultKinds = []faultKind{
 	kill, stop, pause, cut, lose, hole, deaf, mute, lag, outage, crash, refuse, clock, flush, storing, silence,
+	closed,
 }
 
 // fault is one thing that goes wrong: at a time, or when a process takes a step for the nth time.
@@ -248,6 +250,7 @@ func (p *plan) newFault(dice *rand.Rand) *fault {
 	} else {
 		f.kind = pick(dice, []faultKind{
 			kill, stop, pause, cut, lose, lose, hole, deaf, mute, lag, refuse, refuse, outage, crash, clock, flush, storing, storing, silence,
+			closed,
 		})
 	}
 	p.detail(f, dice, steps)
@@ -275,7 +278,7 @@ func (p *plan) detail(f *fault, dice *rand.Rand, steps []string) {
 		f.slot, f.off = "", pick(dice, []time.Duration{time.Hour, -time.Hour, 3 * time.Second, -3 * time.Second})
 	case storing:
 		f.slot, f.lasts, f.text = "", 30*time.Second, string(pick(dice, []storeFault{refuses, forgets, dawdles, flickers}))
-	case outage, crash:
+	case outage, crash, closed:
 		f.slot = ""
 	case silence:
 		f.slot = ""

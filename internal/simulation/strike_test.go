@@ -1,9 +1,12 @@
 package simulation
 
 import (
+	"context"
 	"time"
 
+	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/history"
+	"github.com/real-staging-ai/go-worker/redisqueue"
 )
 
 // strike lets a fault happen, to p if it concerns one process.
@@ -67,6 +70,9 @@ func (w *world) strike(f *fault, p *process) {
 	case silence:
 		w.trouble.setMute(true)
 		end = func() { w.trouble.setMute(false) }
+	case closed:
+		w.steer((*redisqueue.Queue).Pause)
+		end = func() { w.steer((*redisqueue.Queue).Resume) }
 	}
 	if end != nil {
 		w.lasting.Go(func() {
@@ -87,7 +93,7 @@ func (w *world) excuse(f *fault, p *process) {
 		slot, e.Proc = p.slot, p.name
 	}
 	w.scribe.Write(e)
-	if f.kind == lag || f.kind == clock || f.kind == storing {
+	if f.kind == lag || f.kind == clock || f.kind == storing || f.kind == closed {
 		return // leases are renewed all the same
 	}
 	grace, beat := w.plan.lease/2, w.plan.lease/5
@@ -152,6 +158,20 @@ func (w *world) refuse(f *fault) (end func()) {
 			each.refuse(step, "")
 		}
 	}
+}
+
+// steer pauses the queue, or ends that, as a host does whom no fault concerns: a call that a fault made late would come after
+// the next one.
+func (w *world) steer(do func(q *redisqueue.Queue, ctx context.Context, queue string) error) {
+	w.direct(func(ctx context.Context, c *inspector) {
+		q, err := redisqueue.New(c.client, redisqueue.Config{})
+		if err == nil {
+			err = do(q, ctx, worker.DefaultQueue)
+		}
+		if err != nil {
+			w.blame("pause or resume: %v", err)
+		}
+	})
 }
 
 func (w *world) setClock(off time.Duration) {
