@@ -28,7 +28,8 @@ type Config struct {
 	// Queues are the queues to serve. Nil means {"default": {}}.
 	Queues map[string]QueueConfig
 	// Strict makes the weights ranks: a queue is served only while those of greater weight have nothing waiting, or are at
-	// their own limit. Queues of equal weight share. What was claimed runs on. False shares the slots by weight.
+	// their own limit, so it may well starve. Queues of equal weight share. What was claimed runs on. False shares the slots
+	// by weight, and no queue starves.
 	Strict bool
 	// Concurrency is how many handlers run at once, at most 100,000. Zero means GOMAXPROCS.
 	Concurrency int

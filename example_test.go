@@ -223,6 +223,56 @@ func ExampleRetryPolicy_Delay() {
 	// Output: 2s 4s 4s
 }
 
+// A job may be tried again for a time instead of a number of attempts.
+func ExampleRetryFor() {
+	job, err := worker.NewJob(Greeting{Name: "Ada"}, worker.RetryFor(24*time.Hour))
+	fmt.Println(job.Retry.Window, job.Retry.MaxAttempts, err) // as many as its delays allow
+	// Output: 24h0m0s 0 <nil>
+}
+
+// What is late may be of no use any more: a job that has not started by then fails with ErrExpired.
+func ExampleExpireAt() {
+	noon := time.Date(2030, time.May, 1, 12, 0, 0, 0, time.UTC)
+	job, err := worker.NewJob(Greeting{Name: "Ada"}, worker.At(noon), worker.ExpireAt(noon.Add(time.Hour)))
+	fmt.Println(job.RunAt.Format(time.Kitchen), job.ExpiresAt.Format(time.Kitchen), err)
+	// Output: 12:00PM 1:00PM <nil>
+}
+
+// Of two queues that have jobs one has nine tenths of the slots' time, the other one a tenth, and two slots at most.
+func ExampleQueueConfig() {
+	_, err := worker.NewPool(worker.Config{
+		Backend:  worker.Backend{Queue: workertest.NewQueue()},
+		Registry: worker.NewRegistry(),
+		Queues:   map[string]worker.QueueConfig{"mails": {Weight: 9}, "reports": {Weight: 1, Concurrency: 2}},
+		Strict:   false, // true: reports only while there are no mails
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Queues come and go while the pool runs.
+func ExamplePool_SetQueue() {
+	ctx := context.Background()
+	pool, err := worker.NewPool(worker.Config{
+		Backend: worker.Backend{Queue: workertest.NewQueue()}, Registry: worker.NewRegistry(),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pool.Start(ctx))
+	fmt.Println(pool.SetQueue(ctx, "customer-17", worker.QueueConfig{}))
+	fmt.Println(pool.SetQueue(ctx, "customer-17", worker.QueueConfig{Weight: 3})) // from now on
+	fmt.Println(pool.RemoveQueue(ctx, "customer-17"))                             // its jobs wait for another pool
+	fmt.Println(pool.Stop(ctx))
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
+	// <nil>
+	// <nil>
+}
+
 // Middleware wraps every handler of a registry.
 func ExampleRegistry_Use() {
 	registry := worker.NewRegistry()
