@@ -273,9 +273,9 @@ func (p *Pool) stopHandlers(f *feed, deadline time.Time, quiet <-chan struct{}) 
 	return late
 }
 
-// closeQueue closes the session of a feed that has ended, or that does not end until the deadline.
+// closeQueue closes the session of a feed that has ended, or that does not end in half of the time until the deadline.
 func (p *Pool) closeQueue(f *feed, deadline time.Time) []error {
-	p.until(context.Background(), deadline, f.ended)
+	p.until(context.Background(), deadline.Add(-time.Until(deadline)/2), f.ended)
 	p.mu.Lock()
 	s := f.current
 	p.mu.Unlock()

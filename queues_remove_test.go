@@ -269,3 +269,32 @@ func TestRemovedQueuesLeaveNoGoroutine(t *testing.T) {
 		r.stop()
 	})
 }
+
+type hangingClose struct{ *workertest.MemoryQueue }
+
+func (q hangingClose) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
+	c, err := q.MemoryQueue.Consume(ctx, queue, opts)
+	return lateClose{c}, err
+}
+
+type lateClose struct{ worker.Consumer }
+
+func (c lateClose) Close(ctx context.Context) error {
+	time.Sleep(time.Minute) // the bubble's clock, whatever the context says
+	return c.Consumer.Close(context.WithoutCancel(ctx))
+}
+
+func TestRemoveQueueDoesNotWaitForASessionThatDoesNotClose(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop, serving(2, map[string]worker.QueueConfig{"a": {}, "b": {}}), func(c *worker.Config) {
+			c.Queue = hangingClose{c.Queue.(*workertest.MemoryQueue)}
+		}).start()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		assert.ErrorIs(t, r.pool.RemoveQueue(ctx, "a"), context.DeadlineExceeded)
+		assert.Equal(t, 3*time.Second, time.Since(began))
+		assert.ErrorIs(t, r.pool.Stop(ctx), context.DeadlineExceeded)
+		r.after(2 * time.Minute)
+	})
+}

@@ -213,8 +213,6 @@ func TestJobThatExpiresAfterItsClaimDoesNotStart(t *testing.T) {
 	for _, tt := range tests {
 		inBubble(t, func(t *testing.T) {
 			r, runs := failing(t, func(c *worker.Config) { c.Concurrency = 1 })
-			r.start()
-			job := r.enqueue(1, worker.ExpireAfter(time.Second), worker.After(10*time.Millisecond))
 			until := time.Now().Add(tt.save)
 			r.store.Fault = func(ctx context.Context, statuses []worker.Status) error {
 				if statuses[0].State != running {
@@ -229,6 +227,8 @@ func TestJobThatExpiresAfterItsClaimDoesNotStart(t *testing.T) {
 				}
 				return nil
 			}
+			r.start()
+			job := r.enqueue(1, worker.ExpireAfter(time.Second), worker.After(10*time.Millisecond))
 			r.after(2 * time.Hour)
 			assert.Zero(t, runs.Load(), tt.name)
 			assert.Equal(t, tt.states, r.states(job.ID), tt.name)
