@@ -42,10 +42,14 @@ func limited(c *crowd, limit int) *crowd {
 	return c
 }
 
+const (
+	ms        = time.Millisecond
+	roundTrip = ms // of a claim
+)
+
 // play is a pool of which there is nothing but the slots.
 type play struct {
 	slots  *slots
-	claim  time.Duration // a claim's round trip
 	crowds []*crowd
 	now    time.Duration
 	since  time.Duration // when the measurement began
@@ -77,8 +81,8 @@ func (e *events) Pop() any {
 	return last
 }
 
-func newPlay(size int, strict bool, claim time.Duration, crowds ...*crowd) *play {
-	p := &play{slots: newSlots(size, strict), claim: claim, crowds: crowds, runs: make(map[*attempt]job)}
+func newPlay(size int, strict bool, crowds ...*crowd) *play {
+	p := &play{slots: newSlots(size, strict), crowds: crowds, runs: make(map[*attempt]job)}
 	p.slots.now = func() time.Time { return p.slots.epoch.Add(p.now) }
 	for _, c := range crowds {
 		c.share = p.slots.addShare(c.weight, c.limit)
@@ -93,7 +97,7 @@ func (p *play) after(d time.Duration, run func()) { heap.Push(&p.queue, event{p.
 func (p *play) feed(c *crowd) {
 	n := p.slots.take(c.share)
 	if n > 0 {
-		p.after(p.claim, func() { p.claimed(c, n) })
+		p.after(roundTrip, func() { p.claimed(c, n) })
 	}
 }
 
@@ -102,7 +106,7 @@ func (p *play) claimed(c *crowd, asked int) {
 	if c.empty {
 		n = 0
 	}
-	p.start(p.slots.claimed(c.share, asked, line(c.share, n), p.claim))
+	p.start(p.slots.claimed(c.share, asked, line(c.share, n), roundTrip))
 	if n > 0 {
 		p.feed(c)
 		return
@@ -200,10 +204,8 @@ func near(t *testing.T, want, got []float64, when string) {
 	}
 }
 
-const ms = time.Millisecond
-
 func TestSharesUnderLoadAreThoseOfTheWeights(t *testing.T) {
-	const short, long = 2 * ms, 2 * time.Second
+	const short, long = 5 * ms, 2 * time.Second
 	tests := []struct {
 		name   string
 		size   int
@@ -220,14 +222,14 @@ func TestSharesUnderLoadAreThoseOfTheWeights(t *testing.T) {
 		{"the heavy one is long", 10, []*crowd{lasting(9, long), lasting(1, short)}, time.Minute, []float64{.9, .1}},
 		{"the light one is long, one slot", 1, []*crowd{lasting(9, short), lasting(1, long)}, 10 * time.Minute, []float64{.9, .1}},
 		{"the light one is long, few slots", 3, []*crowd{lasting(9, short), lasting(1, long)}, 5 * time.Minute, []float64{.9, .1}},
-		{"all lengths", 10, []*crowd{mixed(9, ms, time.Second), mixed(1, ms, 10*time.Second)}, time.Hour, []float64{.9, .1}},
+		{"all lengths", 10, []*crowd{mixed(9, ms, time.Second), mixed(1, ms, 10*time.Second)}, 20 * time.Minute, []float64{.9, .1}},
 		{"the heavy one at its limit", 10, []*crowd{limited(lasting(9, 20*ms), 2), lasting(1, 20*ms)}, 9 * time.Second, []float64{.2, .8}},
 		{"the heavy one at its limit, long", 10, []*crowd{limited(lasting(9, long), 2), lasting(1, 20*ms)}, time.Minute, []float64{.2, .8}},
 		{"the light one at its limit", 40, []*crowd{lasting(9, 20*ms), limited(lasting(1, 20*ms), 2)}, 9 * time.Second, []float64{.95, .05}},
 		{"a limit that is not reached", 10, []*crowd{lasting(9, 20*ms), limited(lasting(1, 20*ms), 5)}, 9 * time.Second, []float64{.9, .1}},
 	}
 	for _, tt := range tests {
-		p := newPlay(tt.size, false, ms, tt.crowds...)
+		p := newPlay(tt.size, false, tt.crowds...)
 		near(t, tt.want, p.measure(tt.takes), tt.name)
 		assert.Equal(t, tt.size, p.most, tt.name)
 	}
@@ -235,12 +237,12 @@ func TestSharesUnderLoadAreThoseOfTheWeights(t *testing.T) {
 
 func TestNoQueueStarves(t *testing.T) {
 	light, heavy := lasting(1, 10*ms), lasting(9, 10*ms)
-	p := newPlay(2, false, ms, heavy, light)
+	p := newPlay(2, false, heavy, light)
 	p.measure(10 * time.Second)
 	assert.Less(t, light.longest, 100*ms, "every tenth job is its own")
 
 	light, heavy = lasting(1, ms), mixed(99, time.Second, 3*time.Second)
-	p = newPlay(4, false, ms, heavy, light)
+	p = newPlay(4, false, heavy, light)
 	p.measure(time.Minute)
 	assert.Less(t, light.longest, 5*time.Second, "it waits for one job, however little it weighs")
 }
@@ -254,7 +256,7 @@ func TestAQueueThatRunsEmptyAndComesBack(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, gone := range []int{0, 1} {
-			p := newPlay(10, false, ms, lasting(9, tt.heavy), lasting(1, tt.light))
+			p := newPlay(10, false, lasting(9, tt.heavy), lasting(1, tt.light))
 			near(t, []float64{.9, .1}, p.measure(20*time.Second), tt.name)
 			p.drain(p.crowds[gone])
 			p.pass(time.Second)
@@ -268,7 +270,7 @@ func TestAQueueThatRunsEmptyAndComesBack(t *testing.T) {
 
 func TestAQueueThatHasLittleIsServedAtOnce(t *testing.T) {
 	rare, busy := lasting(1, 10*ms), lasting(9, 10*ms)
-	p := newPlay(1, false, ms, busy, rare)
+	p := newPlay(1, false, busy, rare)
 	p.drain(rare)
 	p.pass(time.Second)
 	for range 20 {
@@ -285,7 +287,7 @@ func TestAQueueThatHasLittleIsServedAtOnce(t *testing.T) {
 
 func TestWeightsAndLimitsChange(t *testing.T) {
 	a, b := lasting(9, 10*ms), lasting(1, 30*ms)
-	p := newPlay(10, false, ms, a, b)
+	p := newPlay(10, false, a, b)
 	near(t, []float64{.9, .1}, p.measure(10*time.Second), "before")
 	p.slots.change(a.share, 1, 0)
 	near(t, []float64{.5, .5}, p.measure(10*time.Second), "equal weights")
@@ -297,7 +299,7 @@ func TestWeightsAndLimitsChange(t *testing.T) {
 
 func TestStrictServesTheHeavierFirst(t *testing.T) {
 	low, high, peer := lasting(1, 10*ms), lasting(5, 10*ms), lasting(5, 20*ms)
-	p := newPlay(4, true, ms, low, high, peer)
+	p := newPlay(4, true, low, high, peer)
 	p.pass(time.Second)
 	got := p.measure(10 * time.Second)
 	assert.Zero(t, got[0], "it is served while nothing waits above")
@@ -327,20 +329,20 @@ func TestOneLongJobDoesNotKeepAQueueFromItsSlots(t *testing.T) {
 		}
 		return 10 * ms
 	}}
-	p := newPlay(10, false, ms, odd, lasting(1, 10*ms))
+	p := newPlay(10, false, odd, lasting(1, 10*ms))
 	p.pass(time.Minute + 5*ms)
 	near(t, []float64{.9, .1}, p.measure(time.Second), "right after it")
 }
 
 func TestJobsThatTakeLongerThanExpectedCountAsTheyGo(t *testing.T) {
-	p := newPlay(10, false, ms, lasting(9, 10*ms), lasting(1, time.Hour))
+	p := newPlay(10, false, lasting(9, 10*ms), lasting(1, time.Hour))
 	got := p.measure(time.Minute)
 	assert.Less(t, got[1], .35, "a few of the first ones at most")
 }
 
 func TestWhoComesDoesNotGetWhatAnotherMayNotUse(t *testing.T) {
 	bound, busy, late := limited(lasting(90, 10*ms), 1), lasting(1, 10*ms), lasting(1, 10*ms)
-	p := newPlay(10, false, ms, bound, busy, late)
+	p := newPlay(10, false, bound, busy, late)
 	p.drain(late)
 	p.pass(10 * time.Second)
 	p.fill(late)

@@ -117,8 +117,8 @@ func TestAProcessWithoutTheHandlerKnowsTheJobsWindowOnly(t *testing.T) {
 func TestAProcessWithoutTheHandlerWaitsForTheWindow(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, nil).start()
-		plain, windowed := r.enqueue(1), r.enqueue(2, worker.RetryFor(72*time.Hour))
-		r.after(71 * time.Hour)
+		plain, windowed := r.enqueue(1), r.enqueue(2, worker.RetryFor(26*time.Hour))
+		r.after(25 * time.Hour)
 		assert.Equal(t, worker.StateFailed, r.last(plain.ID).State, "a day is enough for others")
 		assert.Equal(t, queued, r.last(windowed.ID).State)
 		r.after(2 * time.Hour)
