@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 )
 
@@ -23,27 +22,6 @@ var (
 	// ErrGoexit is the error of a handler that ended its goroutine with runtime.Goexit.
 	ErrGoexit = errors.New("handler called runtime.Goexit")
 )
-
-// PanicError is the error of a handler that panicked. It counts as an attempt.
-type PanicError struct {
-	Value any    // what it panicked with
-	Stack []byte // where
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
-// Unwrap returns the value if it is an error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
-}
-
-// catch turns a panic of a host's code into *err.
-func catch(err *error) {
-	if v := recover(); v != nil {
-		*err = &PanicError{Value: v, Stack: debug.Stack()}
-	}
-}
 
 // outcome is what the judge makes of an attempt.
 type outcome struct {
@@ -189,7 +167,7 @@ func (p *Pool) perform(a *attempt) (err error) {
 	ended := false
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
+			err = panicked(v)
 		} else if !ended {
 			p.goexited(a)
 		}
