@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 )
@@ -28,11 +29,22 @@ func panicked(value any) error {
 	return err
 }
 
-// catch turns a panic of a host's code into *err.
+// catch turns a panic of a host's code into *err, and sees that an error of the host's can be read.
 func catch(err *error) {
 	if v := recover(); v != nil {
 		*err = panicked(v)
+		return
 	}
+	*err = readable(*err)
+}
+
+// readable returns an error of the host's, or, when reading it panics, one that says which it is. That is no panic of the
+// call that returned it, which may well have failed for a moment only.
+func readable(err error) error {
+	if err == nil || legible(err) {
+		return err
+	}
+	return errors.New("an error that panics when it is read: " + textOf(err))
 }
 
 // legible reports whether an error can be read without a panic, as a nil pointer that was made an error cannot. It is read

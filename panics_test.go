@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"io/fs"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,6 +46,124 @@ func TestPanicWithAPermanentErrorIsPermanent(t *testing.T) {
 		job := r.enqueue(1)
 		r.after(time.Second)
 		assert.Equal(t, failed, r.last(job.ID).State)
+		r.stop()
+	})
+}
+
+func TestHostErrorThatPanicsIsAnErrorOfTheHost(t *testing.T) {
+	for _, place := range []string{"Consume", "Claim", "Settle", "Ping", "Close"} {
+		t.Run(place, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var on atomic.Bool
+				r := newRig(t, noop, record().by, func(c *worker.Config) { c.TraceCalls = true })
+				r.queue.Fault = func(_ context.Context, call string) error {
+					if call == place && on.Load() {
+						return unreadable()
+					}
+					return nil
+				}
+				r.start()
+				on.Store(true)
+				if place == "Consume" {
+					r.queue.Crash(r.queue.Consumers("default")[0])
+				}
+				job := r.enqueue(1)
+				r.after(10 * time.Second)
+				r.health()
+				on.Store(false)
+				r.after(time.Minute)
+				assert.Equal(t, succeeded, r.last(job.ID).State)
+				r.well()
+				on.Store(true)
+				_ = r.pool.Stop(context.Background())
+			})
+		})
+	}
+}
+
+// An outage doesn't bury jobs, in whatever words the store tells of it.
+func TestStoreErrorThatPanicsIsNoRefusal(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var on atomic.Bool
+		r := newRig(t, noop)
+		r.store.Fault = func(context.Context, []worker.Status) error {
+			if on.Load() {
+				return unreadable()
+			}
+			return nil
+		}
+		job := r.enqueue(1)
+		on.Store(true)
+		r.start()
+		r.after(time.Second)
+		assert.Contains(t, r.sick(worker.ProblemStoreFailing).Err.Error(), "*fs.PathError")
+		on.Store(false)
+		r.after(time.Minute)
+		assert.Equal(t, succeeded, r.last(job.ID).State)
+		r.stop()
+	})
+}
+
+// denying is a queue that rejects its jobs, or revokes them as soon as they are claimed, with an error that panics.
+type denying struct {
+	worker.Consumer
+	revoked chan worker.Revocation // nil: it rejects them
+}
+
+func (c denying) Claim(ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+	jobs, err := c.Consumer.Claim(ctx, opts)
+	for _, job := range jobs {
+		if c.revoked == nil {
+			job.Reject = unreadable()
+		} else {
+			r := worker.Revocation{ID: job.ID, Token: job.Token, Cause: unreadable()}
+			time.AfterFunc(time.Second, func() { c.revoked <- r })
+		}
+	}
+	return jobs, err
+}
+
+func (c denying) Revoked() <-chan worker.Revocation { return c.revoked }
+
+func TestJobsThatAreDeniedWithAnErrorThatPanicsFail(t *testing.T) {
+	for _, revokes := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error { <-ctx.Done(); return ctx.Err() },
+				func(c *worker.Config) {
+					c.Queue = odd{c.Queue, func(c worker.Consumer) worker.Consumer {
+						d := denying{Consumer: c}
+						if revokes {
+							d.revoked = make(chan worker.Revocation)
+						}
+						return d
+					}}
+				}).start()
+			job := r.enqueue(1, worker.MaxAttempts(1), worker.Timeout(time.Minute))
+			r.after(10 * time.Second)
+			assert.Equal(t, failed, r.last(job.ID).State)
+			r.stop()
+		})
+	}
+}
+
+// waking is a queue whose wake-ups panic.
+type waking struct{ worker.Consumer }
+
+func (waking) Wake(context.Context) error { panic("cannot wake") }
+
+func TestWakingThatPanicsHarmsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { time.Sleep(time.Second); return nil },
+			func(c *worker.Config) {
+				c.Concurrency, c.Queues = 1, map[string]worker.QueueConfig{"a": {}, "b": {}}
+				c.Queue = odd{c.Queue, func(c worker.Consumer) worker.Consumer { return waking{c} }}
+			}).start()
+		r.quiet()
+		r.enqueue(0, worker.OnQueue("a"))
+		r.quiet()
+		job := r.enqueue(1, worker.OnQueue("b")) // its worker is woken and has no slot
+		r.after(time.Minute)
+		assert.Equal(t, succeeded, r.last(job.ID).State)
 		r.stop()
 	})
 }

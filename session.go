@@ -233,9 +233,14 @@ func (s *session) passWake() {
 	if s.waker == nil {
 		return
 	}
+	_ = s.callWake() // when it fails, others look for themselves soon
+}
+
+func (s *session) callWake() (err error) {
+	defer catch(&err)
 	ctx, cancel := context.WithTimeout(s.claims, queueTimeout)
 	defer cancel()
-	_ = s.waker.Wake(ctx) // when it fails, others look for themselves soon
+	return s.waker.Wake(ctx)
 }
 
 // watch stops attempts that the queue takes away, one or all, until the session's end or the pool's.
@@ -305,7 +310,7 @@ func (s *session) revoke(r Revocation) {
 	a := s.held[r.Token]
 	s.mu.Unlock()
 	if a != nil && a.job.ID == r.ID {
-		a.revoke(r.Cause)
+		a.revoke(readable(r.Cause))
 	}
 }
 
