@@ -24,10 +24,11 @@ type Backend struct {
 	Notifier Notifier
 	// MaxPayload is the largest payload that may be enqueued, in bytes. Zero means DefaultMaxPayload.
 	MaxPayload int
-	// Logger takes what operators need to know. Nil means slog.Default().
+	// Logger takes what operators need to know. Nil means slog.Default(). A handler that panics loses a line.
 	Logger *slog.Logger
 	// TracerProvider, MeterProvider and Propagator are OpenTelemetry's. Nil means the global ones of package otel;
-	// this library sets none.
+	// this library sets none. A propagator, sampler or span processor that panics costs a span or its context, and package
+	// otel's error handler hears of it; what a host plugs into a MeterProvider must not panic.
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
 	Propagator     propagation.TextMapPropagator
@@ -75,6 +76,7 @@ func newClient(b Backend) (*Client, []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("telemetry: %w", err)}
 	}
+	log = slog.New(sheltered{log.Handler()})
 	c := &Client{queue: b.Queue, store: b.StatusStore, maxPayload: b.MaxPayload, log: log, tel: tel}
 	if c.maxPayload == 0 {
 		c.maxPayload = DefaultMaxPayload

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+
+	"go.opentelemetry.io/otel"
 )
 
 // PanicError is the error of a handler that panicked. It counts as an attempt.
@@ -65,4 +67,11 @@ func textOf(v any) (text string) {
 		}
 	}()
 	return fmt.Sprintf("%T: %v", v, v)
+}
+
+// handlePanic tells OpenTelemetry's error handler of a panic in what a host has plugged into it: jobs go on without.
+func handlePanic(doing string) {
+	if v := recover(); v != nil {
+		otel.Handle(fmt.Errorf("worker: %s: %w", doing, panicked(v)))
+	}
 }

@@ -3,11 +3,15 @@ package worker_test
 import (
 	"context"
 	"io/fs"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/real-staging-ai/go-worker"
 )
@@ -166,4 +170,69 @@ func TestWakingThatPanicsHarmsNothing(t *testing.T) {
 		assert.Equal(t, succeeded, r.last(job.ID).State)
 		r.stop()
 	})
+}
+
+// angryPropagator, angryProcessor and angryLog panic at all that they are told.
+type angryPropagator struct{ propagation.TraceContext }
+
+func (angryPropagator) Extract(context.Context, propagation.TextMapCarrier) context.Context {
+	panic("extract")
+}
+func (angryPropagator) Inject(context.Context, propagation.TextMapCarrier) { panic("inject") }
+
+type angryProcessor struct {
+	sdktrace.SpanProcessor
+	onStart bool
+}
+
+func (p angryProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {
+	if p.onStart {
+		panic("start")
+	}
+}
+func (angryProcessor) OnEnd(sdktrace.ReadOnlySpan) { panic("end") }
+
+type angryLog struct{ enabled bool }
+
+func (l angryLog) Enabled(context.Context, slog.Level) bool {
+	if !l.enabled {
+		panic("enabled")
+	}
+	return true
+}
+func (angryLog) Handle(context.Context, slog.Record) error { panic("handle") }
+func (l angryLog) WithAttrs([]slog.Attr) slog.Handler      { return l }
+func (l angryLog) WithGroup(string) slog.Handler           { return l }
+
+func TestTelemetryThatPanicsHarmsNoJob(t *testing.T) {
+	heard := atomic.Int64{}
+	defer otel.SetErrorHandler(otel.GetErrorHandler())
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) { heard.Add(1) }))
+	spans := func(onStart bool) func(*worker.Config) {
+		return func(c *worker.Config) {
+			c.TraceCalls = true
+			c.TracerProvider = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(angryProcessor{onStart: onStart}))
+		}
+	}
+	for name, by := range map[string]func(*worker.Config){
+		"propagator":    func(c *worker.Config) { c.Propagator = angryPropagator{} },
+		"start of span": spans(true),
+		"end of span":   spans(false),
+		"log":           func(c *worker.Config) { c.Logger = slog.New(angryLog{true}) },
+		"log's level":   func(c *worker.Config) { c.Logger = slog.New(angryLog{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			heard.Store(0)
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(_ context.Context, job *worker.Job, _ ping) error { return failUntil(2)(job.Attempt) }, by).start()
+				job := r.enqueue(1, worker.WithHeader("any", "1"))
+				r.after(time.Minute)
+				assert.Equal(t, succeeded, r.last(job.ID).State)
+				r.stop()
+			})
+			if name[:3] != "log" {
+				assert.Positive(t, heard.Load(), "OpenTelemetry's error handler is told")
+			}
+		})
+	}
 }

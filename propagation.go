@@ -17,7 +17,7 @@ const (
 func (t *telemetry) inject(ctx context.Context, jobs []*Job) {
 	c := carriers.Get().(*carrier)
 	defer c.release()
-	t.propagator.Inject(ctx, c)
+	t.write(ctx, c)
 	if c.size() > maxPropagated {
 		c.fields = slices.DeleteFunc(c.fields, field.isBaggage)
 	}
@@ -30,6 +30,19 @@ func (t *telemetry) inject(ctx context.Context, jobs []*Job) {
 			job.Headers = host
 		}
 	}
+}
+
+// write asks the propagator. One that panics writes nothing more, and takes nobody down: who enqueues may be a pool.
+func (t *telemetry) write(ctx context.Context, c *carrier) {
+	defer handlePanic("inject the trace context")
+	t.propagator.Inject(ctx, c)
+}
+
+// extract returns ctx with what the job's headers say of its sender; as it is, when the propagator panics.
+func (t *telemetry) extract(ctx context.Context, job *Job) (sender context.Context) {
+	sender = ctx
+	defer handlePanic("extract the trace context")
+	return t.propagator.Extract(ctx, headers(job.Headers))
 }
 
 // carrier gathers what a propagator writes, which costs nothing when it writes nothing.

@@ -64,13 +64,26 @@ func (t *telemetry) start(ctx context.Context, kind *spanKind, more ...trace.Spa
 	if len(more) > 0 {
 		opts = append(opts[:len(opts):len(opts)], more...)
 	}
-	started, span := t.tracer.Start(ctx, kind.name, opts...)
+	started, span := t.open(ctx, kind.name, opts)
 	if id := span.SpanContext().SpanID(); id.IsValid() && id != parent.SpanID() { // no SDK hands the parent on
 		t.noSDKUntil.Store(0)
 		return started, span
 	}
 	t.noSDKUntil.Store(time.Now().Add(noSDKPause).UnixNano())
 	return ctx, noSpan
+}
+
+// open asks the SDK, whose samplers and processors may be the host's: when one panics there is no span.
+func (t *telemetry) open(ctx context.Context, name string, opts []trace.SpanStartOption) (started context.Context, span trace.Span) {
+	started, span = ctx, noSpan
+	defer handlePanic("start a span")
+	return t.tracer.Start(ctx, name, opts...)
+}
+
+// end closes a span, which its processors may answer with a panic.
+func end(span trace.Span) {
+	defer handlePanic("end a span")
+	span.End()
 }
 
 // noSpan records nothing.
@@ -149,7 +162,7 @@ func (t *telemetry) startProcess(ctx context.Context, a *attempt) (context.Conte
 		describe(span, job)
 		return ctx, span
 	}
-	sender := t.propagator.Extract(ctx, headers(job.Headers))
+	sender := t.extract(ctx, job)
 	kind := f.kinds.process
 	if f.pool.cfg.TraceParent && job.Attempt <= 1 && job.PreviousTrace == "" {
 		kind = f.kinds.child
@@ -204,7 +217,7 @@ func (t *telemetry) finishProcess(span trace.Span, o *outcome) {
 			recordError(span, o.err, o.name)
 		}
 	}
-	span.End()
+	end(span)
 }
 
 // startCall opens a span around a call to the queue or the status store that concerns n attempts, where Config.TraceCalls
@@ -244,7 +257,7 @@ func finishCall(span trace.Span, err error) {
 		span.SetAttributes(attribute.String(attrErrorType, errorType(err)))
 		recordError(span, err, "call failed")
 	}
-	span.End()
+	end(span)
 }
 
 // recordError adds the exception event of the conventions: of a panic with its stack.
