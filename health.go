@@ -130,7 +130,9 @@ func (p *Pool) observed() (problems []Problem) {
 	}
 	add(&p.notes.down, ProblemNotifierFailing, "", "the notifier fails: statuses are not announced")
 	for _, f := range p.served() {
-		add(&f.claims, ProblemQueueUnreachable, f.queue, "nothing can be claimed from the queue")
+		if !p.slots.waits(f.share) { // else nobody knows whether that is still so, and a ping has to do
+			add(&f.claims, ProblemQueueUnreachable, f.queue, "nothing can be claimed from the queue")
+		}
 		add(&f.settles, ProblemQueueUnreachable, f.queue, "jobs that ended cannot be settled in the queue")
 		add(&f.lost, ProblemLeaseLost, f.queue, "the lease was lost, and a new session is not open yet")
 		add(&f.renewals, ProblemLeaseNotRenewed, f.queue, "the lease on claimed jobs is not being renewed")

@@ -313,6 +313,13 @@ func (s *slots) blockedBy(b block) bool {
 	return s.blocked&b != 0
 }
 
+// waits reports whether a queue wants slots and can't have any, so that nothing is claimed from it.
+func (s *slots) waits(sh *share) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sh.active && sh.claiming == 0 && (sh.granted == 0 || s.halted())
+}
+
 // average moves a moving average towards a new measurement.
 func average(avg *time.Duration, d time.Duration) {
 	if *avg == 0 {

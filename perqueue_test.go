@@ -1,0 +1,57 @@
+package worker_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// perQueue changes how one of the queues is claimed from.
+type perQueue struct {
+	worker.Queue
+	name  string
+	claim func(worker.Consumer, context.Context, worker.ClaimOptions) ([]*worker.Job, error)
+}
+
+func (q perQueue) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
+	c, err := q.Queue.Consume(ctx, queue, opts)
+	if err != nil || queue != q.name {
+		return c, err
+	}
+	return oddConsumer{Consumer: c, claim: q.claim}, nil
+}
+
+// Whether a queue can be claimed from isn't known while other queues have all slots: an earlier failure says nothing then.
+func TestHealthForgetsAFailedClaimWhileOthersHoldTheSlots(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var fails atomic.Bool
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { time.Sleep(20 * time.Minute); return nil },
+			func(c *worker.Config) {
+				c.Concurrency, c.Queues = 1, map[string]worker.QueueConfig{"a": {}, "b": {}}
+				c.Queue = perQueue{c.Queue, "a", func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+					if fails.Load() {
+						return nil, errFlaky
+					}
+					return c.Claim(ctx, opts)
+				}}
+			}).start()
+		r.after(time.Second)
+		fails.Store(true)
+		r.after(10 * time.Second)
+		assert.Equal(t, "a", r.sick(worker.ProblemQueueUnreachable).Queue)
+		r.enqueue(1, worker.OnQueue("b"))
+		r.after(10 * time.Second)
+		r.well()
+		r.after(20 * time.Minute)
+		assert.Equal(t, "a", r.sick(worker.ProblemQueueUnreachable).Queue, "it is claimed from again, and still fails")
+		fails.Store(false)
+		r.after(time.Minute)
+		r.well()
+		r.stop()
+	})
+}
