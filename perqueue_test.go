@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
 )
@@ -53,5 +54,33 @@ func TestHealthForgetsAFailedClaimWhileOthersHoldTheSlots(t *testing.T) {
 		r.after(time.Minute)
 		r.well()
 		r.stop()
+	})
+}
+
+// A claim that goes on when its context ends may come back to a session that Stop has closed.
+func TestStopDuringASlowClaimLosesNoLease(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var slow atomic.Bool
+		rec := record()
+		r := newRig(t, noop, rec.by, func(c *worker.Config) {
+			c.Queue = perQueue{c.Queue, "default", func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+				if slow.Load() && opts.Limit > 0 {
+					time.Sleep(2 * time.Second)
+					ctx = context.WithoutCancel(ctx)
+				}
+				return c.Claim(ctx, opts)
+			}}
+		}).start()
+		r.after(time.Second)
+		slow.Store(true)
+		r.enqueue(1)
+		r.quiet()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		require.NoError(t, r.pool.Stop(ctx))
+		r.after(time.Minute)
+		assert.NotContains(t, rec.metrics(t), "worker.lease.lost")
+		assert.NotContains(t, rec.log.String(), "ERROR")
+		assert.Equal(t, 1, r.queue.Count("default", worker.PlaceWaiting))
 	})
 }

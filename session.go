@@ -124,8 +124,10 @@ func (f *feed) run(s *session) {
 			if !s.isLost() {
 				return
 			}
-			f.pool.log.Error("the lease was lost: its jobs are stopped, a new session begins", "queue", f.queue)
-			f.pool.tel.count(f.pool.jobsCtx, f.pool.tel.leaseLost, f.queue, 1)
+			if f.pool.claimCtx.Err() == nil { // else Stop may have closed the session, and none follows
+				f.pool.log.Error("the lease was lost: its jobs are stopped, a new session begins", "queue", f.queue)
+				f.pool.tel.count(f.pool.jobsCtx, f.pool.tel.leaseLost, f.queue, 1)
+			}
 			releaseAll([]*session{s})
 			if time.Since(s.opened) > s.lease {
 				try = 1
@@ -164,7 +166,9 @@ func (f *feed) serve(s *session) {
 		switch {
 		case errors.Is(err, ErrLeaseLost):
 			f.pool.slots.leave(f.share)
-			s.lose()
+			if s.claims.Err() == nil { // else the claim has outlived the session, which Stop has closed
+				s.lose()
+			}
 			return
 		case err != nil:
 			f.trouble(&f.claims, "nothing can be claimed from the queue", err)
