@@ -356,6 +356,35 @@ func TestStopCutsAHangingStartShort(t *testing.T) {
 	})
 }
 
+// Until Start has ended the pool has not stopped, whatever Stop has been called.
+func TestStopHasNotEndedBeforeStartHas(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		release := make(chan struct{})
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Consume" {
+				<-release // and ignores its context
+			}
+			return nil
+		}
+		started, stopped := make(chan error, 1), make(chan error, 1)
+		go func() { started <- r.pool.Start(t.Context()) }()
+		r.quiet()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, r.pool.Stop(ctx), context.DeadlineExceeded)
+		r.sick(worker.ProblemStopping)
+		go func() { stopped <- r.pool.Stop(context.Background()) }()
+		r.after(time.Second)
+		assert.Empty(t, stopped)
+		close(release)
+		r.quiet()
+		assert.ErrorIs(t, <-started, worker.ErrPoolStopped)
+		require.NoError(t, <-stopped)
+		r.sick(worker.ProblemStopped)
+	})
+}
+
 func TestRevokedJobsThatHaveNotStartedDoNotStart(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var runs atomic.Int32

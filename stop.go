@@ -27,12 +27,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 		close(p.done)
 		return nil
 	case poolStarting:
-		p.abortStart()
-		close(p.done)
-		if !await(ctx, func() { <-p.started }) {
-			return fmt.Errorf("stop pool: it is still starting: %w", ctx.Err())
-		}
-		return nil
+		p.abortStart() // and Stop ends when Start does
 	case poolRunning:
 		p.stopErr = p.stop(ctx)
 		close(p.done)
@@ -42,7 +37,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	case <-p.done:
 		return p.stopErr
 	case <-ctx.Done():
-		return fmt.Errorf("stop pool: %w", ctx.Err())
+		return fmt.Errorf("stop pool: it has not ended yet: %w", ctx.Err())
 	}
 }
 

@@ -146,6 +146,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	defer close(p.started)
 	p.sessions = nil
 	if p.state == poolStopping {
+		close(p.done)
 		return ErrPoolStopped
 	}
 	p.state = poolNew
