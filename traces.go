@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -192,8 +193,11 @@ func linksTo(spans ...trace.SpanContext) []trace.Link {
 	return links
 }
 
-// withoutSpan leaves the host's span behind: the jobs are no part of what starts the pool.
-func withoutSpan(ctx context.Context) context.Context {
+// withoutTrace leaves the host's span and baggage behind: the jobs are no part of what starts the pool.
+func withoutTrace(ctx context.Context) context.Context {
+	if baggage.FromContext(ctx).Len() > 0 {
+		ctx = baggage.ContextWithoutBaggage(ctx)
+	}
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
 	}

@@ -257,3 +257,30 @@ func TestJobsAreNoPartOfThePoolsStart(t *testing.T) {
 		assert.False(t, inHandler.IsValid())
 	})
 }
+
+// Handlers have the baggage of who sent their job, and none of what started their pool.
+func TestHandlersDoNotInheritTheBaggageOfStart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		type key struct{}
+		bags, values := make(chan baggage.Baggage, 2), make(chan any, 2)
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error {
+			bags <- baggage.FromContext(ctx)
+			values <- ctx.Value(key{})
+			return nil
+		}, record().by)
+		member, err := baggage.NewMember("deploy", "7")
+		require.NoError(t, err)
+		bag, err := baggage.New(member)
+		require.NoError(t, err)
+		ctx := context.WithValue(baggage.ContextWithBaggage(t.Context(), bag), key{}, "kept")
+		require.NoError(t, r.pool.Start(ctx))
+		r.enqueue(1)
+		r.enqueue(1, worker.WithHeader("any", "1"))
+		r.quiet()
+		for range 2 {
+			assert.Zero(t, (<-bags).Len())
+			assert.Equal(t, "kept", <-values)
+		}
+		r.stop()
+	})
+}

@@ -122,7 +122,8 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // Start opens a session on every queue and begins to claim. It returns when all are open, or with an error, within 5
 // seconds, when one cannot be; then nothing runs and Start may be called again. ctx bounds the start only, and gives
-// its values to handlers. A second Start answers ErrPoolStarted, one after Stop, or cut short by it, ErrPoolStopped.
+// its values to handlers, but for span and baggage, which they have of whoever sent their job. A second Start answers
+// ErrPoolStarted, one after Stop, or cut short by it, ErrPoolStopped.
 func (p *Pool) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("start pool: %w", err)
@@ -186,7 +187,7 @@ func (p *Pool) beginStart(ctx context.Context) (context.Context, error) {
 		return nil, ErrPoolStopped
 	}
 	p.state = poolStarting
-	base := context.WithoutCancel(withoutSpan(ctx))
+	base := context.WithoutCancel(withoutTrace(ctx))
 	p.claimCtx, p.stopClaims = context.WithCancel(base)
 	p.jobsCtx, p.stopJobs = context.WithCancelCause(base)
 	p.hardCtx, p.stopHard = context.WithCancel(base)
