@@ -186,6 +186,28 @@ func TestCancelOfAHeldJobRevokesItUntilItIsSettled(t *testing.T) {
 	})
 }
 
+// With a long lease the next beat may be minutes away: a look that fails is not the last one before it.
+func TestACancelIsHeardSoonAfterALookThatFailed(t *testing.T) {
+	for _, lease := range []time.Duration{10 * time.Second, 10 * time.Minute, time.Hour} {
+		inBubble(t, func(t *testing.T, s *server) {
+			cfg, _ := quiet()
+			cfg.Lease = lease
+			q := s.queue(cfg)
+			c := open(t, q, 0)
+			enqueue(t, q, named(t, "a")...)
+			claim(t, c, 1)
+			time.Sleep(100 * time.Millisecond)
+			s.mini.SetError("LOADING Redis is loading the dataset in memory")
+			time.Sleep(600 * time.Millisecond) // one look
+			s.mini.SetError("")
+			mark(t, q, "a")
+			start := time.Now()
+			require.Equal(t, "a", receive(t, c.(worker.CancelWatcher).Revoked()).ID)
+			require.LessOrEqual(t, time.Since(start), 6*time.Second)
+		})
+	}
+}
+
 // A job that goes back while it is marked is due at once, whatever the delay, and comes rejected.
 func TestAMarkedJobThatIsPutBackIsDueNow(t *testing.T) {
 	for _, action := range []worker.Action{worker.ActionRetry, worker.ActionSnooze, worker.ActionRelease} {

@@ -22,6 +22,10 @@ const (
 // lookInterval is how often a worker that holds jobs looks whether some were canceled, between two beats.
 const lookInterval = 500 * time.Millisecond
 
+// lookPause is how long it doesn't look when it could not, unless a beat gets through before: looks must not keep beats
+// waiting.
+const lookPause = 5 * time.Second
+
 // interval is the time between two beats.
 func (c *consumer) interval() time.Duration { return c.queue.config.Lease / beatsPerLease }
 
@@ -52,13 +56,15 @@ func (c *consumer) beats() {
 	looks := time.NewTicker(lookInterval)
 	defer looks.Stop()
 	trimmed := time.Now()
-	troubled, blind := false, false
+	troubled, blind := false, time.Time{} // until when it doesn't look
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
 		case <-looks.C:
-			blind = blind || !c.lookForCanceled() // until a beat gets through
+			if time.Now().After(blind) && !c.lookForCanceled() {
+				blind = time.Now().Add(lookPause)
+			}
 			continue
 		case <-ticker.C:
 		}
@@ -68,7 +74,9 @@ func (c *consumer) beats() {
 		}
 		c.sendTally(c.ctx)
 		c.logTrouble(&troubled, err)
-		blind = blind && err != nil
+		if err == nil {
+			blind = time.Time{}
+		}
 		if err == nil && time.Since(trimmed) >= trimInterval {
 			trimmed = time.Now()
 			c.trim()
