@@ -61,6 +61,34 @@ func TestAPauseOutlivesWorkers(t *testing.T) {
 	})
 }
 
+// Whatever somebody wrote in the pause's place keeps workers from claiming until Resume.
+func TestGarbageInThePlaceOfAPauseIsResumed(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		enqueue(t, q, named(t, "a")...)
+		s.ok("SET", key("paused"), "1")
+		c := open(t, q, 0)
+		require.Empty(t, claim(t, c, 1))
+		require.NoError(t, q.Resume(context.Background(), "default"))
+		require.Len(t, claim(t, c, 1), 1)
+	})
+}
+
+func TestAPauseEndsAtMaxmemory(t *testing.T) {
+	s := onReal(t)
+	q := s.queue(redisqueue.Config{})
+	c := open(t, q, 0)
+	enqueue(t, q, named(t, "a", "b")...)
+	s.ok("CONFIG", "SET", "maxmemory", "1")
+	for range 2 {
+		require.NoError(t, q.Pause(context.Background(), "default"))
+		require.Empty(t, claim(t, c, 1))
+		require.NoError(t, q.Resume(context.Background(), "default"))
+		require.NoError(t, q.Resume(context.Background(), "default"), "one that had ended")
+		require.Len(t, claim(t, c, 1), 1)
+	}
+}
+
 func TestPauseRefusesABadName(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server) {
 		q := s.queue(redisqueue.Config{})

@@ -6,8 +6,6 @@
 local paused = KEYS[1]
 local wake = KEYS[2]
 
-redis.call('HDEL', paused, '')
-redis.call('LLEN', wake)
-local ended = redis.call('DEL', paused)
+local ended = redis.call('DEL', paused) -- whatever it is
 set_wake(wake)
 return ended
