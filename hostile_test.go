@@ -443,42 +443,49 @@ func TestQueuesOfEqualWeightShareEquallyWhateverWasBefore(t *testing.T) {
 }
 
 func TestLookAheadEndsWhenLongJobsHoldTheSlots(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		var claimed atomic.Int64
-		r := newRig(t, func(ctx context.Context, _ *worker.Job, p ping) error {
-			if p.N == 1 {
+	for _, roundTrip := range []time.Duration{time.Millisecond, 120 * time.Millisecond, time.Second} {
+		inBubble(t, func(t *testing.T) {
+			var claimed atomic.Int64
+			r := newRig(t, func(ctx context.Context, _ *worker.Job, p ping) error {
+				lasts := time.Millisecond
+				if p.N == 1 {
+					lasts = time.Hour
+				}
 				select {
-				case <-time.After(time.Hour):
+				case <-time.After(lasts):
 				case <-ctx.Done():
 				}
-			}
-			return nil
-		}, func(c *worker.Config) {
-			c.Concurrency = 2
-			c.Queue = odd{c.Queue, func(c worker.Consumer) worker.Consumer {
-				return oddConsumer{Consumer: c, claim: func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
-					time.Sleep(time.Millisecond) // a round trip, so that there is look-ahead
-					jobs, err := c.Claim(ctx, opts)
-					claimed.Add(int64(len(jobs)))
-					return jobs, err
+				return nil
+			}, func(c *worker.Config) {
+				c.Concurrency = 2
+				c.Queue = odd{c.Queue, func(c worker.Consumer) worker.Consumer {
+					return oddConsumer{Consumer: c, claim: func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+						time.Sleep(roundTrip) // so that there is look-ahead
+						jobs, err := c.Claim(ctx, opts)
+						claimed.Add(int64(len(jobs)))
+						return jobs, err
+					}}
 				}}
-			}}
+			})
+			for range 500 {
+				r.enqueue(0)
+			}
+			r.enqueue(1)
+			r.enqueue(1)
+			for range 500 {
+				r.enqueue(0)
+			}
+			r.start()
+			r.after(10 * time.Minute)
+			begun := claimed.Load()
+			assert.Less(t, begun, int64(502+2*256+50))
+			r.after(10 * time.Minute)
+			assert.Equal(t, begun, claimed.Load(), "what did not start in time is not claimed over and over")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_ = r.pool.Stop(ctx)
 		})
-		for range 500 {
-			r.enqueue(0)
-		}
-		r.enqueue(1)
-		r.enqueue(1)
-		for range 500 {
-			r.enqueue(0)
-		}
-		r.start()
-		r.after(time.Minute)
-		assert.Less(t, claimed.Load(), int64(502+2*256+50), "what did not start in time is not claimed over and over")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_ = r.pool.Stop(ctx)
-	})
+	}
 }
 
 func TestHostileNumbersAreRefused(t *testing.T) {

@@ -33,6 +33,7 @@ type slots struct {
 	unsaved  int           // finished, not settled
 	claim    time.Duration // moving average of a claim's round trip
 	occupied time.Duration // moving average of how long a job holds its slot
+	slow     bool          // jobs claimed ahead found no slot in time, and no job has ended since
 }
 
 // block is a set of reasons to claim nothing.
@@ -170,7 +171,7 @@ func (s *slots) free() int {
 
 // ahead is how many jobs will start within one round trip, by the averages.
 func (s *slots) ahead() int {
-	if s.size == 1 || s.occupied == 0 {
+	if s.size == 1 || s.occupied == 0 || s.slow {
 		return 0
 	}
 	return int(min(maxAhead, float64(s.size)*float64(s.claim)/float64(s.occupied)))
@@ -219,6 +220,7 @@ func (s *slots) finish(a *attempt, refused bool) (next *attempt, more []*attempt
 	s.letGo(sh)
 	if took := now.Sub(a.entered); took > 0 && !refused {
 		average(&s.occupied, took)
+		s.slow = false
 	}
 	wasAlone := s.solitary
 	if s.running == 0 {
@@ -278,10 +280,12 @@ func (s *slots) withdraw(match func(*attempt) bool) (gone []*attempt) {
 	return gone
 }
 
-// slowDown says that jobs claimed ahead did not find a slot in time: what the averages say is too fast.
+// slowDown says that jobs claimed ahead did not find a slot in time: what the averages say is too fast. Nothing more is
+// claimed ahead until a job ends, however far the server is.
 func (s *slots) slowDown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.slow = true
 	s.occupied = max(s.occupied, time.Duration(s.size)*maxAheadWait)
 }
 

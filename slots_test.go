@@ -111,3 +111,17 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 		assert.Zero(t, <-done)
 	})
 }
+
+func TestNothingIsClaimedAheadUntilAJobEnds(t *testing.T) {
+	s := newSlots(2, false)
+	sh := s.addShare(1, 0)
+	s.claim, s.occupied = time.Second, time.Millisecond
+	start := s.claimed(sh, 0, line(sh, s.take(sh)), time.Second)
+	s.slowDown()
+	assert.Zero(t, s.ahead())
+	average(&s.claim, time.Minute)
+	assert.Zero(t, s.ahead())
+	start[0].entered = start[0].entered.Add(-time.Second)
+	s.finish(start[0], false)
+	assert.Positive(t, s.ahead(), "by the averages again")
+}
