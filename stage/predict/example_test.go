@@ -16,6 +16,7 @@ import (
 	"github.com/real-staging-ai/go-worker/internal/predicttest"
 	"github.com/real-staging-ai/go-worker/stage"
 	"github.com/real-staging-ai/go-worker/stage/predict"
+	"github.com/real-staging-ai/go-worker/workertest"
 )
 
 // A Model takes a token and the version of a model. Its input is what that model wants to know.
@@ -75,11 +76,15 @@ func ExampleWebhookHandler() {
 		return
 	}
 	defer model.CloseIdleConnections()
+	client, err := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()}) // the producers' own, on Redis
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	handler, err := predict.NewWebhookHandler(predict.WebhookConfig{
 		Secrets: []predict.Secret{secret},
 		Wake: func(ctx context.Context, jobID, queue string) error {
-			// return client.RunNow(ctx, jobID, worker.OnQueue(queue))
-			return nil
+			return client.RunNow(ctx, jobID, worker.OnQueue(queue))
 		},
 	})
 	if err != nil {

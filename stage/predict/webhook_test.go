@@ -2,9 +2,6 @@ package predict
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -30,15 +27,7 @@ const body = `{"id":"prediction1","status":"succeeded"}`
 var hook = &Webhook{URL: "https://hook.test/predictions?tenant=7", Secret: secret}
 
 // sign signs as the API does.
-func sign(secret, id string, at time.Time, body string) string {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
-	if err != nil {
-		panic(err)
-	}
-	mac := hmac.New(sha256.New, key)
-	fmt.Fprintf(mac, "%s.%d.%s", id, at.Unix(), body)
-	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
-}
+var sign = predicttest.Sign
 
 func delivery(target, id string, at time.Time, signature, body string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
