@@ -177,6 +177,35 @@ func TestConfigOfPredictions(t *testing.T) {
 	}
 }
 
+func TestConfigOfWebhooks(t *testing.T) {
+	with := func(url, secret string) map[string]string {
+		return map[string]string{"MODEL": "prediction", "PREDICTION_TOKEN": "hunter2", "PREDICTION_MODEL": "owner/name",
+			"PREDICTION_WEBHOOK_URL": url, "PREDICTION_WEBHOOK_SECRET": secret}
+	}
+	const url = "https://worker.example.com/webhooks/predictions"
+	c, err := read(t, with(url, webhookSecret))
+	require.NoError(t, err)
+	assert.Equal(t, &predict.Webhook{URL: url, Secret: webhookSecret}, c.ports.prediction.Webhook)
+	c, err = read(t, with("", ""))
+	require.NoError(t, err)
+	assert.Nil(t, c.ports.prediction.Webhook)
+
+	for _, row := range []struct{ url, secret, problem string }{
+		{url, "", "PREDICTION_WEBHOOK_URL and PREDICTION_WEBHOOK_SECRET: one is set, and the other is not"},
+		{"", webhookSecret, "PREDICTION_WEBHOOK_URL and PREDICTION_WEBHOOK_SECRET: one is set, and the other is not"},
+		{url, "whsec_hunter2", "PREDICTION_WEBHOOK_…: predict: Webhook: a webhook secret is not of the form whsec_…"},
+		{"http://worker/hunter2", webhookSecret, `PREDICTION_WEBHOOK_…: predict: Webhook: URL: its scheme is "http": it must be https`},
+	} {
+		_, err := read(t, with(row.url, row.secret))
+		require.ErrorContains(t, err, row.problem)
+		assert.NotContains(t, err.Error(), "hunter2")
+		assert.NotContains(t, err.Error(), strings.TrimPrefix(webhookSecret, "whsec_"))
+		assert.NotContains(t, err.Error(), "\n", "there is one problem")
+	}
+}
+
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 func TestConfigFromFiles(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {

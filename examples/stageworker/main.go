@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/rueidis"
 
 	"github.com/real-staging-ai/go-worker"
@@ -72,7 +71,11 @@ func run(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, cfg, pool, routes(pool, tel), log)
+	handler, err := routes(cfg, pool, tel, log)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, cfg, pool, handler, log)
 }
 
 // newPool completes the backend with a queue and a status store, and makes a pool that runs stage:run jobs.
@@ -111,16 +114,7 @@ func newPool(ctx context.Context, cfg *config, backend worker.Backend, redis rue
 	})
 }
 
-// routes are what can be asked: by an orchestrator's probes, and by Prometheus.
-func routes(pool *worker.Pool, tel *telemetry) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", pool.LiveHandler())
-	mux.Handle("GET /readyz", pool.ReadyHandler())
-	mux.Handle("GET /metrics", promhttp.HandlerFor(tel.registry, promhttp.HandlerOpts{}))
-	return mux
-}
-
-// serve runs the pool, and answers probes before, meanwhile and until it has drained.
+// serve runs the pool, and answers requests before, meanwhile and until it has drained.
 func serve(ctx context.Context, cfg *config, pool *worker.Pool, routes http.Handler, log *slog.Logger) error {
 	listener, err := net.Listen("tcp", cfg.httpAddr)
 	if err != nil {
@@ -129,7 +123,7 @@ func serve(ctx context.Context, cfg *config, pool *worker.Pool, routes http.Hand
 	log.Info("the worker starts", "http", "http://"+listener.Addr().String(), "queue", cfg.queue)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	server := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute}
+	server := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() {
 		served <- server.Serve(listener)

@@ -100,8 +100,29 @@ func readPrediction(e *env) predict.Config {
 	}
 	if _, err := predict.New(c); err != nil {
 		e.add("PREDICTION_…: %w", err)
+		return c
+	}
+	if c.Webhook = readWebhook(e); c.Webhook != nil {
+		if _, err := predict.New(c); err != nil {
+			e.add("PREDICTION_WEBHOOK_…: %w", err)
+		}
 	}
 	return c
+}
+
+// readWebhook reads whether jobs are parked while a model runs, and how they are woken.
+func readWebhook(e *env) *predict.Webhook {
+	w := predict.Webhook{
+		URL:    e.text("PREDICTION_WEBHOOK_URL", ""),
+		Secret: predict.Secret(e.text("PREDICTION_WEBHOOK_SECRET", "")),
+	}
+	if (w.URL == "") != (w.Secret == "") {
+		e.add("PREDICTION_WEBHOOK_URL and PREDICTION_WEBHOOK_SECRET: one is set, and the other is not")
+	}
+	if w.URL == "" || w.Secret == "" {
+		return nil
+	}
+	return &w
 }
 
 // ports are what a stage.Handler works with.

@@ -65,6 +65,7 @@ type Prediction struct {
 	n        int
 	created  time.Time
 	canceled time.Time
+	finished bool // before its time
 	outcome  Outcome
 }
 
@@ -105,6 +106,15 @@ func (a *API) Cancel(id string) {
 	defer a.mu.Unlock()
 	if p := a.findLocked(id); p != nil {
 		a.cancelLocked(p)
+	}
+}
+
+// Finish ends a prediction before its time is over.
+func (a *API) Finish(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p := a.findLocked(id); p != nil {
+		p.finished = true
 	}
 }
 
@@ -267,6 +277,9 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, code int, p *Predic
 
 func (a *API) statusLocked(p *Prediction) string {
 	age := time.Since(p.created)
+	if p.finished {
+		age = max(age, a.Takes)
+	}
 	switch {
 	case !p.canceled.IsZero():
 		return "canceled"
