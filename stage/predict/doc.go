@@ -34,7 +34,8 @@
 //
 // # Parking
 //
-// With a Config.Webhook no slot is held while the model runs: the job is put off, and the WebhookHandler wakes it when the
-// API says that the prediction is over. A webhook that comes before the job is put off, or never, is no loss: the job
-// looks by itself after 15 seconds, then ever less often, at the latest each five minutes.
+// With a Config.Webhook no slot is held while the model runs: the job is put off, and the WebhookHandler wakes it, by
+// worker.Client.RunNow, when the API says that the prediction is over. A webhook that comes before the job is put off is
+// answered so that the API repeats it, and one that never comes is no loss: the job looks by itself after 15 seconds, then
+// ever less often, at the latest each five minutes.
 package predict
