@@ -41,7 +41,7 @@ func (i *instruments) create(m metric.Meter) error {
 		return c
 	}
 	i.duration = seconds(metricDuration, "How long handlers ran.", durationBuckets)
-	i.operation = seconds(metricOperation, "How long calls to the queue took.", operationBuckets)
+	i.operation = seconds(metricOperation, "How long calls that enqueued, claimed or settled took.", operationBuckets)
 	i.wait = seconds(metricWait, "How long jobs that could run waited for their start.", waitBuckets)
 	i.statusLag = seconds(metricStatusLag, "How long statuses waited to be saved.", operationBuckets)
 	i.sent = counter(metricSent, "{message}", "Jobs enqueued.")
@@ -59,13 +59,19 @@ func (i *instruments) create(m metric.Meter) error {
 	return errors.Join(append(problems, err)...)
 }
 
-// countSent counts the jobs that were enqueued.
-func (t *telemetry) countSent(ctx context.Context, jobs []*Job, err error) {
+// countSent counts the jobs that were accepted: those that were refused, or whose fate is unknown, are in what operated
+// tells.
+func (t *telemetry) countSent(ctx context.Context, kinds *queueKinds, jobs []*Job, err error) {
 	if !t.sent.Enabled(ctx) {
 		return
 	}
-	for _, job := range enqueued(jobs, err) {
-		t.sent.Add(ctx, 1, t.set(setKey{operation: opSend, queue: job.Queue, jobType: job.Type}).add...)
+	jobs = enqueued(jobs, err)
+	if kinds.queue != "" && len(jobs) > 0 {
+		t.sent.Add(ctx, int64(len(jobs)), kinds.sent.add...)
+		return
+	}
+	for _, job := range jobs {
+		t.sent.Add(ctx, 1, t.kindsOf(job.Queue).sent.add...)
 	}
 }
 
@@ -89,28 +95,33 @@ func enqueued(jobs []*Job, err error) []*Job {
 }
 
 // operated measures a call to the queue.
-func (t *telemetry) operated(ctx context.Context, operation, queue string, took time.Duration, err error) {
-	if t.operation.Enabled(ctx) {
-		t.operation.Record(ctx, took.Seconds(), t.set(setKey{operation: operation, queue: queue, errorType: errorType(err)}).record...)
+func (t *telemetry) operated(ctx context.Context, operation string, kinds *queueKinds, took time.Duration, err error) {
+	if !t.operation.Enabled(ctx) {
+		return
 	}
+	opt := kinds.calls[operation]
+	if err != nil {
+		opt = t.set(setKey{operation: operation, queue: kinds.queue, errorType: errorType(err), call: true})
+	}
+	t.operation.Record(ctx, took.Seconds(), opt.record...)
 }
 
 // claimed measures a claim. One that found nothing is no operation worth a measurement.
-func (t *telemetry) claimed(ctx context.Context, queue string, jobs int, took time.Duration, err error) {
+func (t *telemetry) claimed(ctx context.Context, kinds *queueKinds, jobs int, took time.Duration, err error) {
 	if jobs == 0 && err == nil || !t.operation.Enabled(ctx) {
 		return
 	}
-	t.operated(ctx, opReceive, queue, took, err)
+	t.operated(ctx, opReceive, kinds, took, err)
 	if jobs > 0 {
-		t.consumed.Add(ctx, int64(jobs), t.set(setKey{operation: opReceive, queue: queue}).add...)
-		t.claimSize.Record(ctx, int64(jobs), t.set(setKey{queue: queue}).record...)
+		t.consumed.Add(ctx, int64(jobs), kinds.consumed.add...)
+		t.claimSize.Record(ctx, int64(jobs), kinds.plain.record...)
 	}
 }
 
 // waited measures how long a job that starts now could have run.
 func (t *telemetry) waited(ctx context.Context, a *attempt) {
 	if since := a.job.RunnableAt; !since.IsZero() && t.wait.Enabled(ctx) {
-		t.wait.Record(ctx, max(a.started.Sub(since), 0).Seconds(), t.set(a.kind()).record...)
+		t.wait.Record(ctx, max(a.started.Sub(since), 0).Seconds(), a.kinds().plain.record...)
 	}
 }
 
@@ -119,29 +130,40 @@ func (t *telemetry) ended(ctx context.Context, a *attempt, o *outcome) {
 	if !t.finished.Enabled(ctx) {
 		return
 	}
-	key := a.kind()
-	if o.name == string(StateRetrying) {
-		t.retries.Add(ctx, 1, t.set(key).add...)
-	}
-	key.outcome, key.errorType = o.name, errorType(o.err)
-	t.finished.Add(ctx, 1, t.set(key).add...)
-	if o.took > 0 {
+	kinds := a.kinds()
+	count, measure := kinds.succeeded, kinds.success
+	if o.name != string(StateSucceeded) {
+		key := setKey{queue: a.session.feed.queue, jobType: kinds.name, outcome: o.name, errorType: errorType(o.err)}
+		count = t.set(key)
 		key.operation = opProcess
-		t.duration.Record(ctx, o.took.Seconds(), t.set(key).record...)
+		measure = t.set(key)
+	}
+	if o.name == string(StateRetrying) {
+		t.retries.Add(ctx, 1, kinds.plain.add...)
+	}
+	t.finished.Add(ctx, 1, count.add...)
+	if o.took > 0 {
+		t.duration.Record(ctx, o.took.Seconds(), measure.record...)
 	}
 }
 
-// kind is what is known of an attempt from the start. The queue is the pool's own, as a job that can't be read has none.
-func (a *attempt) kind() setKey { return setKey{queue: a.session.feed.queue, jobType: a.typeLabel()} }
+// kinds are what is told of the attempt's type, on the pool's own queue, as a job that can't be read has none.
+func (a *attempt) kinds() *typeKinds {
+	if a.reg.kinds == nil {
+		return a.session.feed.unknown
+	}
+	return a.reg.kinds
+}
 
 // saved measures how long statuses waited for the store.
-func (t *telemetry) saved(ctx context.Context, statuses []Status) {
+func (t *telemetry) saved(ctx context.Context, items []saveItem, statuses []Status) {
 	if !t.statusLag.Enabled(ctx) {
 		return
 	}
 	now := time.Now()
 	for i := range statuses {
-		t.statusLag.Record(ctx, max(now.Sub(statuses[i].At), 0).Seconds(), t.set(setKey{queue: statuses[i].Queue}).record...)
+		kinds := items[i].a.session.feed.kinds
+		t.statusLag.Record(ctx, max(now.Sub(statuses[i].At), 0).Seconds(), kinds.plain.record...)
 	}
 }
 
@@ -158,9 +180,9 @@ func (t *telemetry) renewed(ctx context.Context, queue string, err error) {
 }
 
 // count adds to a counter of a queue's, of things that happen seldom.
-func (t *telemetry) count(ctx context.Context, c metric.Int64Counter, queue string, n int) {
+func (t *telemetry) count(ctx context.Context, c metric.Int64Counter, kinds *queueKinds, n int) {
 	if c.Enabled(ctx) {
-		c.Add(ctx, int64(n), t.set(setKey{queue: queue}).add...)
+		c.Add(ctx, int64(n), kinds.plain.add...)
 	}
 }
 

@@ -285,13 +285,5 @@ func (p *Pool) record(a *attempt, o *outcome) {
 	}
 }
 
-// typeLabel is the job's type if it is a registered one, so that metrics have no more types than the registry.
-func (a *attempt) typeLabel() string {
-	if a.reg.handler == nil {
-		return "unknown"
-	}
-	return a.job.Type
-}
-
 // drop forgets an attempt that is somebody else's now.
 func (p *Pool) drop(a *attempt) { p.slots.settled(a.share(), 1) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -43,8 +44,14 @@ func (p *Pool) RemoveQueue(ctx context.Context, name string) error {
 
 // newFeed makes the feed of a queue that is to be served.
 func (p *Pool) newFeed(name string, q QueueConfig) *feed {
-	return &feed{pool: p, queue: name, kinds: newSpanKinds(name), share: p.slots.addShare(q.Weight, q.Concurrency),
+	f := &feed{pool: p, queue: name, share: p.slots.addShare(q.Weight, q.Concurrency), handlers: maps.Clone(p.handlers),
+		kinds: newQueueKinds(name), unknown: newTypeKinds(name, unknownType),
 		ended: make(chan struct{}), removed: make(chan struct{})}
+	for jobType, reg := range f.handlers {
+		reg.kinds = newTypeKinds(name, jobType)
+		f.handlers[jobType] = reg
+	}
+	return f
 }
 
 // arm makes the context of the feed's claims.

@@ -31,7 +31,8 @@ type Registry struct {
 
 type registration struct {
 	handler  Handler
-	defaults *Job // what the handler's options set: Retry and Timeout
+	defaults *Job       // what the handler's options set: Retry and Timeout
+	kinds    *typeKinds // what telemetry says of it; a pool's only
 }
 
 // NewRegistry returns an empty registry.

@@ -116,7 +116,7 @@ func (p *Pool) callStore(items []saveItem, statuses []Status) ([]Saved, error) {
 	saved, err := save(ctx, p.store, statuses)
 	finishCall(span, err)
 	if err == nil {
-		p.tel.saved(ctx, statuses)
+		p.tel.saved(ctx, items, statuses)
 	}
 	return saved, err
 }

@@ -22,7 +22,9 @@ const (
 type feed struct {
 	pool     *Pool
 	queue    string
-	kinds    spanKinds
+	kinds    *queueKinds
+	unknown  *typeKinds              // of types without a handler
+	handlers map[string]registration // by type of job
 	share    *share
 	minToken atomic.Int64 // the highest token met in a status
 	claims   flag         // claiming fails
@@ -112,7 +114,7 @@ func (f *feed) renewed(err error) {
 
 // recovered hears of a dead worker's jobs.
 func (f *feed) recovered(jobs int) {
-	f.pool.tel.count(context.Background(), f.pool.tel.recovered, f.queue, jobs)
+	f.pool.tel.count(context.Background(), f.pool.tel.recovered, f.kinds, jobs)
 }
 
 // run serves session after session until nothing more is to be claimed.
@@ -126,7 +128,7 @@ func (f *feed) run(s *session) {
 			}
 			if f.pool.claimCtx.Err() == nil { // else Stop may have closed the session, and none follows
 				f.pool.log.Error("the lease was lost: its jobs are stopped, a new session begins", "queue", f.queue)
-				f.pool.tel.count(f.pool.jobsCtx, f.pool.tel.leaseLost, f.queue, 1)
+				f.pool.tel.count(f.pool.jobsCtx, f.pool.tel.leaseLost, f.kinds, 1)
 			}
 			releaseAll([]*session{s})
 			if time.Since(s.opened) > s.lease {
@@ -216,7 +218,7 @@ func (f *feed) claim(s *session, n int) (int, error) {
 	jobs, err := s.callClaim(ClaimOptions{Limit: n, MinToken: f.minToken.Load()})
 	attempts := f.pool.attempts(s, jobs)
 	took := time.Since(began)
-	f.pool.tel.claimed(s.claims, f.queue, len(attempts), took, err)
+	f.pool.tel.claimed(s.claims, f.kinds, len(attempts), took, err)
 	if start := f.pool.slots.claimed(f.share, n, attempts, took); len(start) > 0 {
 		f.pool.hands.start(start...)
 	}
@@ -361,48 +363,4 @@ func (s *session) checkpoint(ctx context.Context, job *Job, data []byte) error {
 		return fmt.Errorf("the queue keeps no checkpoints: %w", errors.ErrUnsupported)
 	}
 	return s.checkpointer.Checkpoint(ctx, job, data)
-}
-
-// settle ends the claims of a batch, and tries again until it is done, the lease is lost or the pool's time is up.
-func (s *session) settle(batch []*attempt) {
-	p := s.feed.pool
-	defer p.slots.settled(s.feed.share, len(batch))
-	verdicts := make([]Verdict, len(batch))
-	for i, a := range batch {
-		verdicts[i] = a.outcome.verdict
-	}
-	for try := 1; !s.isLost(); try++ {
-		err := s.callSettle(batch, verdicts)
-		switch {
-		case err == nil:
-			s.feed.fine(&s.feed.settles, "the queue settles again")
-			p.announceSettled(batch)
-			return
-		case errors.Is(err, ErrLeaseLost):
-			s.lose()
-			return
-		}
-		s.feed.trouble(&s.feed.settles, "jobs that ended cannot be settled in the queue: they are tried again", err)
-		if !p.pause(backoff(try)) {
-			return
-		}
-	}
-}
-
-func (s *session) callSettle(batch []*attempt, verdicts []Verdict) error {
-	f, tel := s.feed, s.feed.pool.tel
-	ctx, cancel := context.WithTimeout(f.pool.hardCtx, queueTimeout)
-	defer cancel()
-	ctx, span := tel.startCall(ctx, f.pool.cfg.TraceCalls, f.kinds.settle, attrBatchCount, len(batch),
-		func(i int) *attempt { return batch[i] })
-	began := time.Now()
-	err := s.trySettle(ctx, verdicts)
-	tel.operated(ctx, opSettle, f.queue, time.Since(began), err)
-	finishCall(span, err)
-	return err
-}
-
-func (s *session) trySettle(ctx context.Context, verdicts []Verdict) (err error) {
-	defer catch(&err)
-	return s.consumer.Settle(ctx, verdicts...)
 }

@@ -209,7 +209,7 @@ func (p *Pool) abandon(a *attempt) bool {
 	p.log.Error("a handler ignores the end of its context and is abandoned",
 		append(a.logAttrs(), "cause", context.Cause(a.ctx))...)
 	p.mu.Lock()
-	p.tel.count(p.jobsCtx, p.tel.abandoned, a.session.feed.queue, 1)
+	p.tel.count(p.jobsCtx, p.tel.abandoned, a.session.feed.kinds, 1)
 	p.abandoned++
 	if p.abandoned >= p.cfg.Concurrency {
 		p.slots.block(blockAbandoned)

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -17,6 +16,7 @@ import (
 // Source: OpenTelemetry semantic conventions 1.43, messaging spans and messaging client metrics.
 const (
 	scopeName = "github.com/real-staging-ai/go-worker"
+	schemaURL = "https://opentelemetry.io/schemas/1.43.0" // of the conventions that the names follow
 
 	metricDuration  = "messaging.process.duration"
 	metricSent      = "messaging.client.sent.messages"
@@ -64,9 +64,6 @@ const (
 	systemName = "redis"
 )
 
-// maxSets is how many attribute sets are kept: a producer may invent job types.
-const maxSets = 4_096
-
 // telemetry is all that producers and pools tell OpenTelemetry. What takes time is a pair: start returns a context, finish
 // takes what came of it.
 type telemetry struct {
@@ -77,12 +74,9 @@ type telemetry struct {
 	instruments
 
 	mu    sync.RWMutex
-	sends map[string]*spanKind // by queue
-	sets  map[setKey]*options  // prebuilt, so that a job costs no attribute set
+	kinds map[string]*queueKinds // by queue, of producers
+	sets  map[setKey]*options
 }
-
-// setKey is what an attribute set is made of. Empty parts are left out.
-type setKey struct{ operation, queue, jobType, outcome, errorType string }
 
 func newTelemetry(b *Backend) (*telemetry, error) {
 	tp, mp, pr := b.TracerProvider, b.MeterProvider, b.Propagator
@@ -96,51 +90,9 @@ func newTelemetry(b *Backend) (*telemetry, error) {
 		pr = otel.GetTextMapPropagator()
 	}
 	t := &telemetry{
-		tracer: tp.Tracer(scopeName), meter: mp.Meter(scopeName), propagator: pr,
-		sends: make(map[string]*spanKind), sets: make(map[setKey]*options),
+		tracer:     tp.Tracer(scopeName, trace.WithInstrumentationVersion(moduleVersion()), trace.WithSchemaURL(schemaURL)),
+		meter:      mp.Meter(scopeName, metric.WithInstrumentationVersion(moduleVersion()), metric.WithSchemaURL(schemaURL)),
+		propagator: pr, kinds: make(map[string]*queueKinds), sets: make(map[setKey]*options),
 	}
 	return t, t.create(t.meter)
-}
-
-// options are the attributes of a measurement, as each kind of instrument takes them.
-type options struct {
-	add    []metric.AddOption
-	record []metric.RecordOption
-}
-
-// set returns the attributes of a measurement.
-func (t *telemetry) set(key setKey) *options {
-	t.mu.RLock()
-	opt := t.sets[key]
-	t.mu.RUnlock()
-	if opt != nil {
-		return opt
-	}
-	attrs := metric.WithAttributeSet(attribute.NewSet(key.attributes()...))
-	opt = &options{add: []metric.AddOption{attrs}, record: []metric.RecordOption{attrs}}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.sets) >= maxSets {
-		clear(t.sets)
-	}
-	t.sets[key] = opt
-	return opt
-}
-
-func (k setKey) attributes() []attribute.KeyValue {
-	var attrs []attribute.KeyValue
-	add := func(key, value string) {
-		if value != "" {
-			attrs = append(attrs, attribute.String(key, value))
-		}
-	}
-	if k.operation != "" {
-		add(attrSystem, systemName)
-		add(attrOperation, k.operation)
-	}
-	add(attrDestination, k.queue)
-	add(attrJobType, k.jobType)
-	add(attrJobOutcome, k.outcome)
-	add(attrErrorType, k.errorType)
-	return attrs
 }

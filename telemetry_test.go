@@ -65,6 +65,7 @@ func (r *recorded) metrics(t *testing.T) map[string]metricdata.Metrics {
 	all := make(map[string]metricdata.Metrics)
 	for _, scope := range rm.ScopeMetrics {
 		require.Equal(t, "github.com/real-staging-ai/go-worker", scope.Scope.Name)
+		require.Equal(t, "https://opentelemetry.io/schemas/1.43.0", scope.Scope.SchemaURL)
 		for _, m := range scope.Metrics {
 			all[m.Name] = m
 		}

@@ -14,43 +14,16 @@ import (
 
 const (
 	noSDKPause = time.Second // between two tries to open a span while no SDK makes any
-	maxSends   = 1_000       // queues of which producers' spans are kept ready
 	maxLinks   = 128         // of a call's span: SDKs keep no more
 
 	traceparentVersion0 = "00-"
 	sampledFlag         = "-01"
 )
 
-// spanKind is what the spans of one operation on one queue have in common, made once so that a span costs no options.
-type spanKind struct {
-	name string
-	opts []trace.SpanStartOption
-}
-
-// newSpanKind makes one. No queue stands for several at once.
-func newSpanKind(operation, queue string, kind trace.SpanKind, more ...trace.SpanStartOption) *spanKind {
-	name, attrs := operation, []attribute.KeyValue{attribute.String(attrSystem, systemName),
-		attribute.String(attrOperation, operation), attribute.String(attrOpType, operation)}
-	if queue != "" {
-		name, attrs = operation+" "+queue, append(attrs, attribute.String(attrDestination, queue))
-	}
-	return &spanKind{name: name, opts: append(more, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))}
-}
-
-// spanKinds are those of a queue.
-type spanKinds struct{ process, child, settle *spanKind }
-
-func newSpanKinds(queue string) spanKinds {
-	return spanKinds{
-		process: newSpanKind(opProcess, queue, trace.SpanKindConsumer, trace.WithNewRoot()),
-		child:   newSpanKind(opProcess, queue, trace.SpanKindConsumer),
-		settle:  newSpanKind(opSettle, queue, trace.SpanKindClient, trace.WithNewRoot()),
-	}
-}
-
-// saveSpans are those of calls to the status store, which concern any queue.
+// saveSpans are of calls to the status store, which concern any queue. They and those of settlements have no parent, as the
+// pool's own context has no span.
 var saveSpans = &spanKind{name: "save statuses", opts: []trace.SpanStartOption{
-	trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindClient)}}
+	trace.WithSpanKind(trace.SpanKindClient)}}
 
 // start opens a span. While no SDK makes any it does nothing, which is looked at again each second: so one that is
 // installed later is noticed, and till then a job pays for no span that nobody sees.
@@ -90,24 +63,6 @@ func end(span trace.Span) {
 // noSpan records nothing.
 var noSpan = trace.SpanFromContext(context.Background())
 
-// sendKind returns the kind of a producer's spans, of which there is one a queue.
-func (t *telemetry) sendKind(queue string) *spanKind {
-	t.mu.RLock()
-	kind := t.sends[queue]
-	t.mu.RUnlock()
-	if kind != nil {
-		return kind
-	}
-	kind = newSpanKind(opSend, queue, trace.SpanKindProducer)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.sends) >= maxSends { // a producer may invent queues
-		clear(t.sends)
-	}
-	t.sends[queue] = kind
-	return kind
-}
-
 // sentTo is the queue of a call's jobs, empty if there are several.
 func sentTo(jobs []*Job) string {
 	for _, job := range jobs {
@@ -121,14 +76,14 @@ func sentTo(jobs []*Job) string {
 // sending is one producer's call under way.
 type sending struct {
 	span  trace.Span
-	queue string    // see sentTo
-	began time.Time // zero where nobody measures
+	kinds *queueKinds // of the queue, see sentTo
+	began time.Time   // zero where nobody measures
 }
 
 // startSend opens the producer's span of one call and writes its context into the jobs' headers.
 func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context, sending) {
-	s := sending{queue: sentTo(jobs)}
-	ctx, span := t.start(ctx, t.sendKind(s.queue))
+	s := sending{kinds: t.kindsOf(sentTo(jobs))}
+	ctx, span := t.start(ctx, s.kinds.send)
 	s.span = span
 	if span.IsRecording() {
 		if len(jobs) == 1 {
@@ -147,10 +102,10 @@ func (t *telemetry) startSend(ctx context.Context, jobs []*Job) (context.Context
 // finishSend closes it.
 func (t *telemetry) finishSend(ctx context.Context, s sending, jobs []*Job, err error) {
 	finishCall(s.span, err)
-	t.countSent(ctx, jobs, err)
 	if !s.began.IsZero() {
-		t.operated(ctx, opSend, s.queue, time.Since(s.began), err)
+		t.operated(ctx, opSend, s.kinds, time.Since(s.began), err)
 	}
+	t.countSent(ctx, s.kinds, jobs, err)
 }
 
 // startProcess opens the consumer's span of one attempt: a new root, linked to what enqueued the job and to the attempt

@@ -242,7 +242,7 @@ func (p *Pool) attempts(s *session, jobs []*Job) []*attempt {
 			continue
 		}
 		job.Reject = readable(job.Reject)
-		reg := p.handlers[job.Type]
+		reg := s.feed.handlers[job.Type]
 		attempts = append(attempts, &attempt{pool: p, session: s, job: job, reg: reg, policy: p.policyOf(job, reg),
 			claimed: now, alone: job.Reject == nil && job.Crashes > 0 && job.Crashes >= p.cfg.MaxCrashes-1})
 	}
