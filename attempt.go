@@ -189,6 +189,13 @@ func (a *attempt) planProgressLocked() (send bool) {
 
 // sendProgress saves the newest progress; without a store it is announced at once.
 func (a *attempt) sendProgress() {
+	if st, ok := a.sendProgressLocking(); ok {
+		a.pool.notes.announce(st) // may call the host's code: without the lock
+	}
+}
+
+// sendProgressLocking sends it to the store, or returns what is to be announced where there is none.
+func (a *attempt) sendProgressLocking() (Status, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.pool.store != nil {
@@ -196,12 +203,10 @@ func (a *attempt) sendProgress() {
 		if a.onItsWay {
 			a.pool.saves.add(saveItem{a, saveProgress})
 		}
-		return
-	}
-	if st, ok := a.takeProgressLocked(); ok {
-		a.pool.notes.announce(st)
+		return Status{}, false
 	}
 	a.queued = false
+	return a.takeProgressLocked()
 }
 
 // takeProgress makes the status of the newest progress; false when there is nothing left to say.

@@ -15,7 +15,10 @@ const (
 	sampleInterval = 15 * time.Second // between two looks at the queues while somebody collects
 	sampleLife     = 4 * sampleInterval
 	sampleTimeout  = 3 * time.Second
-	collectorLife  = 2 * time.Minute // after which nobody seems to collect any more
+
+	// How long after a collection there may be another one: twice the last pause between two, within these bounds.
+	minCollectorLife = 2 * time.Minute
+	maxCollectorLife = time.Hour
 )
 
 // gauges tell how full the pool and its queues are. A collection reads the last sample of the queues, which the pool
@@ -29,6 +32,7 @@ type gauges struct {
 	stop      metric.Registration // nil if there is none
 	over      bool                // end was called
 	collected time.Time
+	life      time.Duration     // after which nobody seems to collect any more
 	samples   map[string]sample // by queue
 }
 
@@ -38,7 +42,7 @@ type sample struct {
 }
 
 func newGauges(p *Pool) *gauges {
-	g := &gauges{pool: p, asked: make(chan struct{}, 1), samples: make(map[string]sample)}
+	g := &gauges{pool: p, asked: make(chan struct{}, 1), life: minCollectorLife, samples: make(map[string]sample)}
 	g.sampler, _ = p.cfg.Queue.(Sampler)
 	return g
 }
@@ -110,11 +114,15 @@ func (g *gauges) collect() (fresh []QueueStats) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now.Sub(g.collected) > collectorLife {
+	pause := now.Sub(g.collected)
+	if pause > g.life {
 		select {
 		case g.asked <- struct{}{}:
 		default:
 		}
+	}
+	if !g.collected.IsZero() {
+		g.life = min(max(2*pause, minCollectorLife), maxCollectorLife)
 	}
 	g.collected = now
 	for _, s := range g.samples {
@@ -155,7 +163,7 @@ func (g *gauges) run() {
 func (g *gauges) watched() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return time.Since(g.collected) <= collectorLife
+	return time.Since(g.collected) <= g.life
 }
 
 // take samples each queue. One that cannot be asked keeps its last sample until that is too old, one that was removed

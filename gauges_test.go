@@ -62,6 +62,8 @@ func TestGaugesAreSampledWhileSomebodyCollects(t *testing.T) {
 		assert.EqualValues(t, 2, got["worker.pool.slots"].Data.(metricdata.Sum[int64]).DataPoints[0].Value)
 		r.after(time.Hour)
 		assert.LessOrEqual(t, watched.asked, asked+9, "nobody has collected for two minutes")
+		assert.NotContains(t, rec.metrics(t), "worker.queue.depth", "an hour old")
+		assert.Contains(t, rec.metrics(t), "worker.pool.slots", "that is always known")
 		r.stop()
 		assert.NotContains(t, rec.metrics(t), "worker.queue.depth")
 		assert.NotContains(t, rec.metrics(t), "worker.pool.slots")
@@ -80,6 +82,31 @@ func TestARemovedQueueHasNoGauges(t *testing.T) {
 		r.removeQueue("a")
 		r.after(16 * time.Second)
 		assert.Equal(t, 1, queues())
+		r.stop()
+	})
+}
+
+// Who collects seldom gets samples, too, once the pool has seen how seldom; and it is not asked for ever.
+func TestGaugesAreThereForWhoCollectsSeldom(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		q := &statsQueue{MemoryQueue: workertest.NewQueue()}
+		r := newRig(t, noop, rec.by, func(c *worker.Config) { c.Queue = q }).start()
+		for n := range 10 {
+			r.after(5 * time.Minute)
+			_, told := rec.metrics(t)["worker.queue.depth"]
+			assert.Equal(t, n >= 2, told, n)
+		}
+		r.after(11 * time.Minute)
+		asked := q.asked
+		r.after(24 * time.Hour)
+		assert.Equal(t, asked, q.asked)
+		for range 2 { // from one collection to another of the next day nothing is learned
+			rec.metrics(t)
+			asked = q.asked
+			r.after(24 * time.Hour)
+			assert.LessOrEqual(t, q.asked, asked+242)
+		}
 		r.stop()
 	})
 }

@@ -4,16 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// pingTimeout is how long a server may take to answer one ping.
-const pingTimeout = time.Second
 
 // Health is what a pool says of itself at one moment. Encoded as JSON it holds no texts of errors, which may name hosts
 // and addresses.
@@ -60,12 +55,13 @@ const (
 var harmless = []string{ProblemQueuePolled, ProblemNotifierFailing}
 
 // Health tells how the pool is: by what its own calls met last, and by asking Queue, StatusStore and Notifier, as far as
-// they are Pingers and the pool has not stopped. They are asked at once; one that has not answered within a second, or
-// by the end of ctx, counts as failing. Health may be called at any time, also before Start and after Stop.
+// they are Pingers and the pool has not stopped. They are asked at once; one that has not answered within half a second, of
+// the Notifier a quarter, or by the end of ctx, counts as failing. So a probe that waits for a second, as those of
+// Kubernetes do by default, gets its answer. Health may be called at any time, also before Start and after Stop.
 func (p *Pool) Health(ctx context.Context) Health {
 	problems, stopped := p.known()
 	if !stopped {
-		problems = append(problems, p.ping(ctx)...)
+		problems = append(problems, p.pings.ask(ctx)...)
 	}
 	return newHealth(problems)
 }
@@ -180,116 +176,39 @@ func (f *flag) raise(err error) (changed bool) {
 
 func (f *flag) clear() (changed bool) { return f.up.Load() != nil && f.up.Swap(nil) != nil }
 
-// probe asks one Pinger. However many ask at once, and however long it takes, one ping is under way.
-type probe struct {
-	pinger        Pinger
-	code, message string
-
-	mu      sync.Mutex
-	current *pinging // nil while none is
-}
-
-// pinging is a ping under way.
-type pinging struct {
-	began time.Time
-	done  chan struct{}
-	err   error // to be read when done is closed
-}
-
-func newProbes(b Backend) (probes []*probe) {
-	add := func(backend any, code, message string) {
-		if pinger, ok := backend.(Pinger); ok && !isNil(backend) {
-			probes = append(probes, &probe{pinger: pinger, code: code, message: message})
-		}
-	}
-	add(b.Queue, ProblemQueueUnreachable, "the queue's server does not answer")
-	add(b.StatusStore, ProblemStoreFailing, "the status store does not answer")
-	add(b.Notifier, ProblemNotifierFailing, "the notifier does not answer")
-	return probes
-}
-
-// ping asks all that can be asked.
-func (p *Pool) ping(ctx context.Context) (problems []Problem) {
-	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
-	defer cancel()
-	asked := make([]*pinging, len(p.probes))
-	for i, pr := range p.probes {
-		asked[i] = pr.start()
-	}
-	for i, pr := range p.probes {
-		if err := asked[i].wait(ctx); err != nil {
-			problems = append(problems, Problem{Code: pr.code, Message: pr.message, Err: err, Since: asked[i].began})
-		}
-	}
-	return problems
-}
-
-// start begins a ping, or joins the one that is under way.
-func (pr *probe) start() *pinging {
-	pr.mu.Lock()
-	defer pr.mu.Unlock()
-	if pr.current == nil {
-		pr.current = &pinging{began: time.Now(), done: make(chan struct{})}
-		go pr.run(pr.current)
-	}
-	return pr.current
-}
-
-func (pr *probe) run(p *pinging) {
-	ctx, cancel := context.WithTimeout(context.Background(), pingTimeout) // of all who wait for it
-	defer cancel()
-	defer func() {
-		pr.mu.Lock()
-		defer pr.mu.Unlock()
-		pr.current = nil
-		close(p.done)
-	}()
-	p.err = errors.New("the ping ended its goroutine")
-	p.err = callPing(ctx, pr.pinger)
-}
-
-func callPing(ctx context.Context, pinger Pinger) (err error) {
-	defer catch(&err)
-	return pinger.Ping(ctx)
-}
-
-func (p *pinging) wait(ctx context.Context) error {
-	select {
-	case <-p.done:
-		return p.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // LiveHandler answers 200 while the process is of use and 503 when only a restart helps, for a liveness probe. A pool that
-// was not started, or was stopped, is live. The body is the pool's Health as JSON, but for what only a ping would tell:
-// no server is asked, as none is mended by restarting this process.
+// was not started, or was stopped, is live. The body has "live" and "problems" of the pool's Health as JSON, but for what
+// only a ping would tell: no server is asked, as none is mended by restarting this process.
 func (p *Pool) LiveHandler() http.Handler {
-	return healthHandler(p.liveness, func(h Health) bool { return h.Live })
+	return healthHandler(p.liveness, func(h Health) (bool, any) {
+		return h.Live, struct {
+			Live     bool      `json:"live"`
+			Problems []Problem `json:"problems"`
+		}{h.Live, h.Problems}
+	})
 }
 
 // ReadyHandler answers 200 while the pool is ready and 503 when it isn't, for a readiness probe. The body is Health as
 // JSON.
 func (p *Pool) ReadyHandler() http.Handler {
-	return healthHandler(p.Health, func(h Health) bool { return h.Ready })
+	return healthHandler(p.Health, func(h Health) (bool, any) { return h.Ready, h })
 }
 
-func healthHandler(ask func(context.Context) Health, good func(Health) bool) http.Handler {
+func healthHandler(ask func(context.Context) Health, judge func(Health) (good bool, body any)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		h := ask(r.Context())
+		good, body := judge(ask(r.Context()))
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		if !good(h) {
+		if !good {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		if r.Method == http.MethodGet {
-			_ = json.NewEncoder(w).Encode(h) // a client that has gone needs no answer
+			_ = json.NewEncoder(w).Encode(body) // a client that has gone needs no answer
 		}
 	})
 }

@@ -125,6 +125,29 @@ func TestHealthTellsOfAQueueThatFails(t *testing.T) {
 	}
 }
 
+// What a session met that has lost its lease is over with the next one, though that has nothing to settle.
+func TestHealthForgetsWhatALostSessionCouldNotSettle(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var b broken
+		r := newRig(t, noop)
+		r.queue.Fault = b.fault
+		r.start()
+		r.after(time.Minute)
+		b.set("Settle")
+		r.enqueue(0)
+		r.after(5 * time.Second)
+		r.sick(worker.ProblemQueueUnreachable)
+		require.NoError(t, r.pool.Client().Pause(t.Context(), "default")) // as if another worker had the job
+		r.queue.Crash(r.queue.Consumers("default")[0])
+		r.after(30 * time.Second)
+		r.well()
+		b.set("")
+		r.after(time.Hour)
+		r.well()
+		r.stop()
+	})
+}
+
 func TestHealthTellsOfALostLeaseUntilASessionIsOpen(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var b broken
@@ -316,7 +339,7 @@ func TestHealthOutlivesEveryPing(t *testing.T) {
 		q.ping = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		began := time.Now()
 		r.sick(worker.ProblemQueueUnreachable)
-		assert.Equal(t, time.Second, time.Since(began))
+		assert.Equal(t, 500*time.Millisecond, time.Since(began))
 		r.quiet() // the ping itself ends a moment later
 
 		r.quiet()
@@ -348,10 +371,79 @@ func TestServersAreAskedAtTheSameTime(t *testing.T) {
 		}).start()
 		began := time.Now()
 		h := r.health()
-		assert.Equal(t, time.Second, time.Since(began))
+		assert.Equal(t, 500*time.Millisecond, time.Since(began))
 		assert.Equal(t, []string{worker.ProblemQueueUnreachable, worker.ProblemStoreFailing, worker.ProblemNotifierFailing}, found(h))
 		r.stop()
 	})
+}
+
+// A notifier is no reason not to be ready, nor to be late for a probe.
+func TestANotifierThatHangsKeepsNoProbeWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop, func(c *worker.Config) {
+			c.Notifier = &pingedNotifier{c.Notifier, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+		}).start()
+		began := time.Now()
+		w := get(r.pool.ReadyHandler(), http.MethodGet)
+		assert.Equal(t, http.StatusOK, w.Code)
+		assert.Contains(t, w.Body.String(), worker.ProblemNotifierFailing)
+		assert.Equal(t, 250*time.Millisecond, time.Since(began))
+		r.stop()
+	})
+}
+
+// The trouble of a ping began with the first that failed, and ends with one that succeeds.
+func TestHealthTellsSinceWhenPingsFail(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		q := &pinged{MemoryQueue: workertest.NewQueue()}
+		bad := func(context.Context) error { return errFlaky }
+		q.ping = bad
+		r := newRig(t, noop, func(c *worker.Config) { c.Queue = q }).start()
+		for range 2 {
+			began := time.Now()
+			for range 3 {
+				assert.Equal(t, began, r.sick(worker.ProblemQueueUnreachable).Since)
+				r.after(time.Minute)
+			}
+			q.ping = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+			assert.Equal(t, began, r.sick(worker.ProblemQueueUnreachable).Since)
+			r.quiet()
+			q.ping = func(context.Context) error { return nil }
+			r.well()
+			r.after(time.Minute)
+			q.ping = bad
+		}
+		r.stop()
+	})
+}
+
+// Whoever asks last, and in whatever state the pool is stopped: no ping is under way when Stop returns.
+func TestNoPingOutlivesStop(t *testing.T) {
+	for _, started := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			var underWay atomic.Int32
+			q := &pinged{MemoryQueue: workertest.NewQueue(), ping: func(ctx context.Context) error {
+				underWay.Add(1)
+				defer underWay.Add(-1)
+				<-ctx.Done()
+				return ctx.Err()
+			}}
+			r := newRig(t, noop, func(c *worker.Config) { c.Queue = q })
+			if started {
+				r.start()
+			}
+			hasty, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			r.pool.Health(hasty)
+			require.EqualValues(t, 1, underWay.Load())
+			began := time.Now()
+			r.stop()
+			assert.Zero(t, underWay.Load())
+			assert.Zero(t, time.Since(began), "they are canceled")
+			r.health()
+			assert.Zero(t, underWay.Load())
+		})
+	}
 }
 
 type pingedStore struct {
@@ -396,7 +488,7 @@ func TestHealthHandlers(t *testing.T) {
 
 		w = get(r.pool.LiveHandler(), http.MethodGet)
 		assert.Equal(t, http.StatusOK, w.Code, "a restart mends no server")
-		assert.JSONEq(t, `{"live": true, "ready": true, "problems": []}`, w.Body.String())
+		assert.JSONEq(t, `{"live": true, "problems": []}`, w.Body.String())
 
 		w = get(r.pool.ReadyHandler(), http.MethodPost)
 		assert.Equal(t, http.StatusMethodNotAllowed, w.Code)

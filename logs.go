@@ -55,6 +55,14 @@ func (p *Pool) logOutcome(a *attempt, o *outcome) {
 	p.log.Log(ctx, level, message, attrs...)
 }
 
+// logOverruled adds to what was told of an attempt that its job did not end so.
+func (p *Pool) logOverruled(a *attempt, current State) {
+	if ctx := a.logCtx(); p.log.Enabled(ctx, slog.LevelInfo) {
+		p.log.InfoContext(ctx, "the status store has something else of the job: the attempt's outcome doesn't count",
+			append(a.logAttrs(), "outcome", a.outcome.name, "state", current)...)
+	}
+}
+
 func (p *Pool) logStart(a *attempt) {
 	if ctx := a.logCtx(); p.log.Enabled(ctx, slog.LevelDebug) {
 		p.log.DebugContext(ctx, "attempt started", a.logAttrs()...)

@@ -53,14 +53,19 @@ func (a *announcer) announce(statuses ...Status) {
 	if a.notifier == nil || len(statuses) == 0 {
 		return
 	}
+	if dropped := a.queue(statuses); len(dropped) > 0 {
+		a.fail(dropped, "the notifier falls behind: statuses are dropped", nil) // calls the host's code: without the lock
+	}
+}
+
+// queue adds to the lane in the order of versions, and returns what had to make room.
+func (a *announcer) queue(statuses []Status) (dropped []Status) {
 	if a.newest != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		statuses = slices.DeleteFunc(slices.Clone(statuses), a.staleLocked)
 	}
-	if dropped := a.lane.add(statuses...); len(dropped) > 0 {
-		a.fail(dropped, "the notifier falls behind: statuses are dropped", nil)
-	}
+	return a.lane.add(statuses...)
 }
 
 // staleLocked reports whether something later was announced of the job. It remembers a bounded number of jobs.

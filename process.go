@@ -69,22 +69,25 @@ func (p *Pool) process(a *attempt) bool {
 	if !p.begin(a) {
 		return true
 	}
-	err := context.Cause(a.ctx) // stopped, canceled or lost meanwhile
-	if err == nil {
+	err := context.Cause(a.ctx)
+	ran := err == nil // else it was stopped, canceled or lost meanwhile
+	if ran {
 		err = p.perform(a)
 	}
 	if !a.owner.CompareAndSwap(ownedByHandler, returned) {
 		p.zombieEnded()
 		return false
 	}
-	p.conclude(a, err)
+	p.conclude(a, err, ran)
 	return true
 }
 
-// conclude judges a run that ended, by itself or by being abandoned.
-func (p *Pool) conclude(a *attempt, err error) {
+// conclude judges an attempt that ended: its handler by itself or by being abandoned, or before that was called.
+func (p *Pool) conclude(a *attempt, err error, ran bool) {
 	o := p.judge(a, err)
-	o.took = max(time.Since(a.started), 1)
+	if ran {
+		o.took = max(time.Since(a.started), 1)
+	}
 	switch o.verdict.Action {
 	case ActionRetry, ActionSnooze, ActionRelease:
 		o.verdict.Trace = traceparent(a.span)
@@ -183,7 +186,7 @@ func (p *Pool) goexited(a *attempt) {
 		p.zombieEnded()
 		return
 	}
-	p.conclude(a, ErrGoexit)
+	p.conclude(a, ErrGoexit, true)
 	if next := p.next(a); next != nil {
 		p.hands.start(next)
 	}

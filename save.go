@@ -160,6 +160,9 @@ func (p *Pool) saved(items []saveItem, statuses []Status, saved []Saved) {
 		}
 		switch {
 		case it.kind == saveOutcome:
+			if !ok {
+				p.logOverruled(it.a, saved[i].Current)
+			}
 			settle = append(settle, it.a)
 		case it.kind == saveRunning && ok:
 			it.a.begun <- true

@@ -126,10 +126,6 @@ func (f *feed) run(s *session) {
 			if !s.isLost() {
 				return
 			}
-			if f.pool.claimCtx.Err() == nil { // else Stop may have closed the session, and none follows
-				f.pool.log.Error("the lease was lost: its jobs are stopped, a new session begins", "queue", f.queue)
-				f.pool.tel.count(f.pool.jobsCtx, f.pool.tel.leaseLost, f.kinds, 1)
-			}
 			releaseAll([]*session{s})
 			if time.Since(s.opened) > s.lease {
 				try = 1
@@ -148,8 +144,9 @@ func (f *feed) run(s *session) {
 			}
 			continue
 		}
-		f.lost.clear()
-		f.renewals.clear()
+		for _, old := range []*flag{&f.lost, &f.renewals, &f.settles, &f.unlocks} { // of the session that is gone
+			old.clear()
+		}
 		f.fine(&f.claims, "a session is open on the queue again")
 	}
 }
@@ -281,15 +278,21 @@ func (s *session) watch() {
 
 // lose gives up everything that the session holds.
 func (s *session) lose() {
+	f := s.feed
 	s.mu.Lock()
-	if !s.isLost() {
-		s.feed.lost.raise(ErrLeaseLost) // before a new session can be opened, which ends it
+	first := !s.isLost()
+	if first {
+		f.lost.raise(ErrLeaseLost) // before a new session can be opened, which ends it
 		s.gone.Store(true)
 	}
 	s.mu.Unlock()
 	s.cancel(ErrLeaseLost)
 	s.stopClaims()
-	s.feed.pool.giveBackReady(func(a *attempt) bool { return a.session == s })
+	if first {
+		f.pool.log.Error("the lease was lost: its jobs are stopped", "queue", f.queue)
+		f.pool.tel.count(f.pool.jobsCtx, f.pool.tel.leaseLost, f.kinds, 1)
+	}
+	f.pool.giveBackReady(func(a *attempt) bool { return a.session == s })
 }
 
 // end gives up what a session that was closed still holds.

@@ -24,6 +24,8 @@ func (s *session) settle(batch []*attempt) {
 		case errors.Is(err, ErrLeaseLost):
 			s.lose()
 			return
+		case s.isLost():
+			return // what a lost session meets is no trouble of the next one
 		}
 		s.feed.trouble(&s.feed.settles, "jobs that ended cannot be settled in the queue: they are tried again", err)
 		if !p.pause(backoff(try)) {

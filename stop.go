@@ -24,10 +24,12 @@ func (p *Pool) Stop(ctx context.Context) error {
 	p.mu.Unlock()
 	switch before {
 	case poolNew:
+		p.pings.end(ctx)
 		close(p.done)
 		return nil
 	case poolStarting:
 		p.abortStart() // and Stop ends when Start does
+		p.pings.end(ctx)
 	case poolRunning:
 		p.stopErr = p.stop(ctx)
 		close(p.done)
@@ -141,6 +143,7 @@ func (p *Pool) closeAll(deadline time.Time, late int) error {
 	await(ctx, p.notes.lane.wait)
 	p.notes.end()
 	await(ctx, p.gauges.end)
+	p.pings.end(ctx)
 	if late > 0 {
 		problems = append(problems, fmt.Errorf("%d handlers still run: %w", late, ErrAbandoned))
 	}
@@ -208,15 +211,15 @@ func (p *Pool) abandon(a *attempt) bool {
 	}
 	p.log.Error("a handler ignores the end of its context and is abandoned",
 		append(a.logAttrs(), "cause", context.Cause(a.ctx))...)
-	p.mu.Lock()
 	p.tel.count(p.jobsCtx, p.tel.abandoned, a.session.feed.kinds, 1)
+	p.mu.Lock()
 	p.abandoned++
 	if p.abandoned >= p.cfg.Concurrency {
 		p.slots.block(blockAbandoned)
 		p.stuck.raise(ErrAbandoned)
 	}
 	p.mu.Unlock()
-	p.conclude(a, fmt.Errorf("%w: %w", context.Cause(a.ctx), ErrAbandoned))
+	p.conclude(a, fmt.Errorf("%w: %w", context.Cause(a.ctx), ErrAbandoned), true)
 	if next := p.next(a); next != nil {
 		p.hands.start(next)
 	}

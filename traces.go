@@ -203,11 +203,12 @@ func (t *telemetry) startCall(
 // spanContext identifies the attempt's span; it is invalid before the handler starts.
 func (a *attempt) spanContext() (sc trace.SpanContext) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.span == nil {
+	span := a.span
+	a.mu.Unlock()
+	if span == nil {
 		return sc
 	}
-	return a.span.SpanContext()
+	return span.SpanContext()
 }
 
 // finishCall closes the span of a call.

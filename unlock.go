@@ -39,6 +39,9 @@ func (s *session) unlock(batch []*attempt) {
 			s.lose()
 			break
 		}
+		if s.isLost() {
+			break
+		}
 		s.feed.trouble(&s.feed.unlocks, "unique keys cannot be freed: jobs that need it start later", err)
 		if !p.pause(backoff(try)) {
 			break

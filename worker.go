@@ -19,7 +19,7 @@ var (
 
 // Pool claims jobs, runs their handlers, records what became of them and tells who is to know. It is used once: Start
 // and Stop, or Run. It owns every goroutine that it starts, and all have ended when Stop returns, but for those of
-// handlers that ignore their context.
+// handlers, and of calls to backends, that ignore their context.
 type Pool struct {
 	cfg      Config
 	client   *Client
@@ -38,7 +38,7 @@ type Pool struct {
 
 	storeFails flag
 	stuck      flag // all slots are held by abandoned handlers
-	probes     []*probe
+	pings      *pings
 
 	claimCtx   context.Context // ends when Stop begins
 	stopClaims context.CancelFunc
@@ -94,7 +94,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	}
 	p.saves = newLane(p.saveBatch, saveWidth, 0)
 	p.hands.init(p.work)
-	p.probes = newProbes(cfg.Backend)
+	p.pings = newPings(cfg.Backend)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Queues)) {
 		p.feeds = append(p.feeds, p.newFeed(name, cfg.Queues[name]))
 	}

@@ -112,8 +112,16 @@ func (h *Handler) Shutdown() {
 	}
 }
 
-// enter notes that a stream is open, if it may be; leave that it is not any more.
+// enter notes that a stream is open, if it may be; leave that it is not any more. The host's meter is told without the lock.
 func (h *Handler) enter(out *response) error {
+	err := h.add(out)
+	if err == nil {
+		h.count(1)
+	}
+	return err
+}
+
+func (h *Handler) add(out *response) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -123,14 +131,13 @@ func (h *Handler) enter(out *response) error {
 		return ErrTooManyStreams
 	}
 	h.open[out] = struct{}{}
-	h.count(1)
 	return nil
 }
 
 func (h *Handler) leave(out *response) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	delete(h.open, out)
+	h.mu.Unlock()
 	h.count(-1)
 }
 

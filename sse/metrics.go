@@ -9,6 +9,7 @@ import (
 
 const (
 	scopeName = "github.com/real-staging-ai/go-worker" // as of the other metrics of jobs
+	schemaURL = "https://opentelemetry.io/schemas/1.43.0"
 
 	metricClients = "worker.sse.clients"
 )
@@ -18,7 +19,7 @@ func newClients(provider metric.MeterProvider) (metric.Int64UpDownCounter, error
 	if provider == nil {
 		provider = otel.GetMeterProvider()
 	}
-	return provider.Meter(scopeName).Int64UpDownCounter(metricClients, metric.WithUnit("{client}"),
+	return provider.Meter(scopeName, metric.WithSchemaURL(schemaURL)).Int64UpDownCounter(metricClients, metric.WithUnit("{client}"),
 		metric.WithDescription("Event streams that are open."))
 }
 

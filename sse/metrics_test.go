@@ -140,3 +140,37 @@ func TestAMeterThatFailsIsReported(t *testing.T) {
 	_, err := sse.NewHandler(deaf{}, sse.Config{MeterProvider: poor{}})
 	require.ErrorContains(t, err, "new SSE handler: poor")
 }
+
+// asking is a MeterProvider whose counters ask the handler.
+type asking struct {
+	noop.MeterProvider
+	handler *sse.Handler
+}
+
+type askingMeter struct {
+	noop.Meter
+	*asking
+}
+
+type askingCounter struct {
+	noop.Int64UpDownCounter
+	*asking
+}
+
+func (a *asking) Meter(string, ...metric.MeterOption) metric.Meter { return askingMeter{asking: a} }
+
+func (m askingMeter) Int64UpDownCounter(string, ...metric.Int64UpDownCounterOption) (metric.Int64UpDownCounter, error) {
+	return askingCounter{asking: m.asking}, nil
+}
+
+func (c askingCounter) Add(context.Context, int64, ...metric.AddOption) { c.handler.Streams() }
+
+// No lock is held while the host's meter is called. Where one is, this hangs.
+func TestAMeterMayCallTheHandler(t *testing.T) {
+	meter := &asking{}
+	h, err := sse.NewHandler(deaf{}, sse.Config{MeterProvider: meter})
+	require.NoError(t, err)
+	meter.handler = h
+	require.Error(t, h.Stream(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody), "a"))
+	require.Zero(t, h.Streams())
+}
