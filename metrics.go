@@ -106,9 +106,9 @@ func (t *telemetry) operated(ctx context.Context, operation string, kinds *queue
 	t.operation.Record(ctx, took.Seconds(), opt.record...)
 }
 
-// claimed measures a claim. One that found nothing is no operation worth a measurement.
+// claimed measures a claim. One that found nothing, or was cut short by its session's end, is none.
 func (t *telemetry) claimed(ctx context.Context, kinds *queueKinds, jobs int, took time.Duration, err error) {
-	if jobs == 0 && err == nil || !t.operation.Enabled(ctx) {
+	if jobs == 0 && (err == nil || ctx.Err() != nil) || !t.operation.Enabled(ctx) {
 		return
 	}
 	t.operated(ctx, opReceive, kinds, took, err)

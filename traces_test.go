@@ -101,6 +101,97 @@ func TestTraceParentMakesOneTrace(t *testing.T) {
 	})
 }
 
+// An attempt says where it comes from, also when nobody sampled that.
+func TestUnsampledSendersAreLinked(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		var handed string
+		r := newRig(t, func(_ context.Context, job *worker.Job, _ ping) error {
+			handed = job.Headers["traceparent"]
+			return nil
+		}, rec.by).start()
+		never := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))
+		cfg := r.cfg.Backend
+		cfg.TracerProvider = never
+		producer, err := worker.NewClient(cfg)
+		require.NoError(t, err)
+		_, err = producer.Enqueue(t.Context(), ping{1})
+		require.NoError(t, err)
+		r.after(time.Second)
+		r.stop()
+		require.Len(t, rec.ended("process default"), 1)
+		span := rec.ended("process default")[0]
+		require.Len(t, span.Links(), 1)
+		assert.Contains(t, handed, span.Links()[0].SpanContext.SpanID().String())
+		assert.False(t, span.Links()[0].SpanContext.IsSampled())
+	})
+}
+
+// The pool's own calls are no part of what started it.
+func TestCallsHaveNoParent(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		r := newRig(t, noop, rec.by, func(c *worker.Config) { c.TraceCalls = true })
+		ctx, main := rec.provider.Tracer("test").Start(t.Context(), "main")
+		require.NoError(t, r.pool.Start(ctx))
+		r.enqueue(1)
+		r.after(time.Second)
+		r.stop()
+		main.End()
+		for _, name := range []string{"settle default", "save statuses"} {
+			require.NotEmpty(t, rec.ended(name))
+			for _, s := range rec.ended(name) {
+				assert.False(t, s.Parent().IsValid(), name)
+			}
+		}
+	})
+}
+
+// bomb is an error that panics when it is asked what it is.
+type bomb struct{}
+
+func (bomb) Error() string { return "bomb" }
+func (bomb) Is(error) bool { panic("boom") }
+func (bomb) As(any) bool   { panic("boom") }
+
+// mined is a propagator that panics.
+type mined struct{ propagation.TraceContext }
+
+func (mined) Inject(context.Context, propagation.TextMapCarrier) { panic("boom") }
+
+func (mined) Extract(context.Context, propagation.TextMapCarrier) context.Context { panic("boom") }
+
+// What panics in a host's error or propagator takes no process down.
+func TestErrorsAndPropagatorsMayPanic(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		r := newRig(t, noop, rec.by, func(c *worker.Config) { c.TraceCalls, c.Propagator = true, mined{} })
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			if statuses[0].State == worker.StateQueued {
+				return nil
+			}
+			return bomb{}
+		}
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Settle" && time.Since(bubbleBegan) < time.Minute {
+				return bomb{}
+			}
+			return nil
+		}
+		r.start()
+		job := r.enqueue(1, worker.WithHeader("tenant", "42"))
+		r.after(2 * time.Minute)
+		require.NotEmpty(t, rec.ended("process default"))
+		assert.Equal(t, "panic", attrsOf(rec.ended("save statuses")[0])["error.type"])
+		assert.Equal(t, "panic", attrsOf(rec.ended("settle default")[0])["error.type"])
+		assert.NotEmpty(t, r.toldStates(job.ID))
+		r.stop()
+	})
+}
+
+// bubbleBegan is when each bubble's time begins.
+var bubbleBegan = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // A worker without an SDK hands on what it was given, and adds nothing of its own.
 func TestWithoutAnSDKTheContextTravelsOn(t *testing.T) {
 	for _, parent := range []bool{false, true} {
