@@ -308,8 +308,8 @@ type QueueStats struct {
 	Dead      int64 // failed or canceled, and kept
 	Workers   int   // sessions that are open
 	Paused    bool  // nothing is claimed until it is resumed
-	// OldestAge is for how long the job that is next in line could have run, by the queue's clock. Zero when none waits,
-	// or when it isn't known.
+	// OldestAge is for how long the job that is next in line could have run, by the queue's clock, or at most that long, where
+	// its worker died. Zero when none waits, or when it isn't known.
 	OldestAge time.Duration
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/real-staging-ai/go-worker/internal/redistest"
 	"github.com/real-staging-ai/go-worker/redisnotify"
 )
 
@@ -21,4 +22,16 @@ func TestPing(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	s.real.Kill()
 	require.ErrorContains(t, n.Ping(ctx), "ping redis")
+}
+
+// In a cluster a command without a key goes to any node.
+func TestPingHasAKey(t *testing.T) {
+	s := onMini(t)
+	client := redistest.Watch(t, s.client)
+	n, err := redisnotify.New(client, redisnotify.Config{})
+	require.NoError(t, err)
+	t.Cleanup(n.Close)
+	require.NoError(t, n.Ping(context.Background()))
+	require.True(t, client.Seen("EXISTS worker:topic:{:ping}:log"))
+	require.False(t, client.Seen("PING"))
 }

@@ -25,6 +25,23 @@ func TestPing(t *testing.T) {
 	require.ErrorContains(t, q.Ping(ctx), "ping redis")
 }
 
+// In a cluster a command without a key goes to any node: a ping reads keys of the queues that it is about.
+func TestPingAsksWhereTheQueuesAre(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		require.NoError(t, q.Ping(context.Background()))
+		require.True(t, s.watched.Seen("EXISTS {worker:default}:workers"))
+		for _, name := range []string{"a", "b"} {
+			c, err := q.Consume(context.Background(), name, worker.ConsumeOptions{})
+			require.NoError(t, err)
+			require.NoError(t, q.Ping(context.Background()))
+			require.True(t, s.watched.Seen("EXISTS {worker:"+name+"}:workers"))
+			require.NoError(t, c.Close(context.Background()))
+		}
+		require.False(t, s.watched.Seen("PING"))
+	})
+}
+
 func TestPingOfAServerThatRefuses(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		q := s.queue(redisqueue.Config{})

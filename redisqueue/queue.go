@@ -128,6 +128,7 @@ type Queue struct {
 	losses        losses
 	outboxes      sync.Map     // *outbox by queue
 	opened        atomic.Int32 // outboxes since idle ones were dropped
+	served        sync.Map     // names of queues on which a session was opened
 }
 
 var (
@@ -150,11 +151,26 @@ func New(client rueidis.Client, cfg Config) (*Queue, error) {
 	return &Queue{client: client, config: cfg}, nil
 }
 
-// Ping asks whether the server answers, for as long as Config.Timeout. Of a cluster one node is asked.
+// Ping asks whether the server answers, for as long as Config.Timeout. Of a cluster those nodes are asked that have the
+// queues on which sessions were opened, or that has the default queue, if none was.
 func (q *Queue) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
 	defer cancel()
-	return explain("ping", "redis", q.client.Do(ctx, q.client.B().Ping().Build()).Error())
+	var commands []rueidis.Completed
+	ask := func(queue any) bool {
+		key := keysOf(q.config.Namespace, queue.(string)).name(keyWorkers)
+		commands = append(commands, q.client.B().Exists().Key(key).Build())
+		return true
+	}
+	if q.served.Range(func(queue, _ any) bool { return ask(queue) }); len(commands) == 0 {
+		ask(worker.DefaultQueue)
+	}
+	for _, reply := range q.client.DoMulti(ctx, commands...) {
+		if err := reply.Error(); err != nil {
+			return explain("ping", "redis", err)
+		}
+	}
+	return nil
 }
 
 // call runs a script under the Queue's timeout. It ends early with ctx, which says nothing about whether the script ran.
@@ -180,6 +196,7 @@ func (q *Queue) Consume(ctx context.Context, queue string, opts worker.ConsumeOp
 		c.cancel()
 		return nil, explain("consume from", queue, err)
 	}
+	q.served.Store(queue, nil)
 	q.checkPolicy(ctx)
 	q.enlist(ctx, queue)
 	go c.beats()

@@ -25,7 +25,8 @@ var _ worker.Sampler = (*Queue)(nil)
 // Waiting is exact unless more than 100 jobs were canceled while they waited and still have their entry in a list.
 // OldestAge is the greatest of three ages: of the job at the head of the queue, of the first suspect, and of the first
 // scheduled one when it is due and not yet promoted. It is the time since a job was enqueued, or became due, or became due
-// again; a job that crashed doesn't tell, so that the next one does.
+// again. A job whose worker died doesn't tell, so that the next one does; where all that are looked at are such, it is the time
+// since the first of them was enqueued or became due, the longest that it can have waited.
 func (q *Queue) Stats(ctx context.Context, queue string) (worker.QueueStats, error) {
 	const doing = "count the jobs of"
 	if err := worker.CheckQueueName(queue); err != nil {

@@ -137,6 +137,13 @@ func TestStatsTellTheOldestAge(t *testing.T) {
 		age(time.Minute, "a body without a header")
 		s.ok("HSET", key("jobs"), "old", "{}\n1")
 		require.Zero(t, stats(t, q).OldestAge, "a header that is no job's")
+		s.ok("DEL", key("pending"), key("jobs"), key("history"))
+		for range 20 { // a worker took them down
+			raw(t, s, enqueuedBefore(t, "crashed", time.Hour))
+		}
+		s.ok("HSET", key("history"), "crashed", "0 1")
+		age(time.Hour, "none of those at the head tells: at most since they were enqueued")
+		s.ok("DEL", key("pending"))
 		suspect(t, s, "s", 2)
 		s.ok("HSET", key("history"), "s", "0 2 "+ago(3*time.Minute))
 		age(3*time.Minute, "a suspect")

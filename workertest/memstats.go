@@ -44,7 +44,8 @@ func (l *lane) stats(now time.Time) worker.QueueStats {
 	return stats
 }
 
-// firstKnown returns since when the first entry that tells could have run.
+// firstKnown returns since when the first entry that tells could have run. Where none does, as their workers have died, it is
+// when the first one was enqueued or due.
 func firstKnown(waiting *list.List) time.Time {
 	el := waiting.Front()
 	for range 16 {
@@ -56,5 +57,15 @@ func firstKnown(waiting *list.List) time.Time {
 		}
 		el = el.Next()
 	}
-	return time.Time{}
+	if el = waiting.Front(); el == nil {
+		return time.Time{}
+	}
+	job := el.Value.(*entry).job()
+	switch {
+	case job == nil:
+		return time.Time{}
+	case job.RunAt.After(job.EnqueuedAt):
+		return job.RunAt
+	}
+	return job.EnqueuedAt
 }

@@ -23,6 +23,8 @@ var telemetryRows = []row[*queueBench]{
 		promise: "stats count jobs by state"},
 	{name: "oldest age", run: oldestAge,
 		promise: "stats tell for how long the job that is next in line could have run, and nothing when none waits"},
+	{name: "oldest age after a crash", run: oldestAgeAfterCrash,
+		promise: "stats tell an age however many jobs of a dead worker are next in line: at most that since they were enqueued"},
 	{name: "ping", run: ping,
 		promise: "a queue that answers is pinged without an error, and not once the context is over"},
 	{name: "renewals are told", run: renewalsAreTold,
@@ -212,6 +214,24 @@ func oldestAge(b *queueBench) {
 	c.one()
 	if age := b.stats().OldestAge; age != 0 {
 		b.Fatalf("all that is due runs, and the oldest age is %v", age)
+	}
+}
+
+func oldestAgeAfterCrash(b *queueBench) {
+	b.mortal()
+	const crashed = 24
+	enqueued := b.now()
+	b.enqueue(b.jobs(crashed)...)
+	dead, heir := b.consume(), b.consume()
+	dead.claim(crashed)
+	dead.kill()
+	heir.inherit() // of the others none has started again
+	inherited := b.now()
+	b.pass(aWhile)
+	before := b.now()
+	age := b.stats().OldestAge
+	if least, most := before.Sub(inherited)-imprecise, b.now().Sub(enqueued)+imprecise; age < least || age > most {
+		b.Fatalf("the oldest age is %v, want from %v to %v", age, least, most)
 	}
 }
 

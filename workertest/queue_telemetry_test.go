@@ -74,6 +74,10 @@ var badAtTelemetry = map[string][]broken[worker.Queue]{
 			}
 		}),
 	},
+	"oldest age after a crash": {
+		changesStats("tells no age of crashed jobs", func(s *worker.QueueStats) { s.OldestAge = 0 }),
+		changesStats("tells too great an age of crashed jobs", func(s *worker.QueueStats) { s.OldestAge += time.Hour }),
+	},
 	"ping": {
 		faulty("never answers a ping", func(q *faultyQueue) {
 			q.ping = func(context.Context) error { return errors.New("nobody there") }

@@ -18,7 +18,8 @@
 --   scheduled jobs wait to be promoted, open how many workers have a lease that runs, first the due time of the first
 --   scheduled job, -1 if there is none, paused 1 when the queue is, else 0. The workers are all, as their inflight hashes must be counted. For each list there
 --   is the first line of the body of its first job that says when it could run, and when it became due again, '' if it
---   never did.
+--   never did. Where none of those at its head says it, as their workers have died, there is the first job with '': since its
+--   enqueue is the longest that it can have waited.
 local pending = KEYS[1]
 local suspects = KEYS[2]
 local jobs = KEYS[3]
@@ -34,33 +35,42 @@ local voids = redis.call('HLEN', void)
 local most = tonumber(ARGV[3])
 local heads = {}
 
--- describe adds what the job of an entry says, and returns whether it says since when it could run.
+-- describe returns the header of an entry's job, nil if there is none, when it became due again, and whether it says since
+-- when it could run.
 local function describe(id)
   local body = redis.call('HGET', jobs, id)
   local line = body and string.find(body, '\n', 1, true)
   if not line then
-    return false
+    return nil
   end
   local value = redis.call('HGET', history, id)
   local attempts, crashes = counts(value)
   local due = since(value)
-  if due == '' and attempts + crashes > 0 then
-    return false
-  end
-  heads[#heads + 1] = string.sub(body, 1, line - 1)
+  return string.sub(body, 1, line - 1), due, due ~= '' or attempts + crashes == 0
+end
+
+local function add(header, due)
+  heads[#heads + 1] = header
   heads[#heads + 1] = due
-  return true
 end
 
 local function look(list)
   local left = {} -- by id, how many entries don't count
+  local first
   for _, id in ipairs(redis.call('LRANGE', list, 0, most - 1)) do
     left[id] = left[id] or (voids > 0 and whole(redis.call('HGET', void, id)) or 0)
     if left[id] > 0 then
       left[id] = left[id] - 1
-    elseif describe(id) then
-      return
+    else
+      local header, due, says = describe(id)
+      if says then
+        return add(header, due)
+      end
+      first = first or header
     end
+  end
+  if first then
+    add(first, '')
   end
 end
 look(suspects)
