@@ -38,9 +38,13 @@ func (t *telemetry) write(ctx context.Context, c *carrier) {
 	t.propagator.Inject(ctx, c)
 }
 
-// extract returns ctx with what the job's headers say of its sender; as it is, when the propagator panics.
+// extract returns ctx with what the job's headers say of its sender; as it is, when the propagator panics or returns none.
 func (t *telemetry) extract(ctx context.Context, job *Job) (sender context.Context) {
-	sender = ctx
+	defer func() {
+		if sender == nil {
+			sender = ctx
+		}
+	}()
 	defer handlePanic("extract the trace context")
 	return t.propagator.Extract(ctx, headers(job.Headers))
 }
