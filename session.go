@@ -216,7 +216,7 @@ func (f *feed) claim(s *session, n int) (int, error) {
 	attempts := f.pool.attempts(s, jobs)
 	took := time.Since(began)
 	f.pool.tel.claimed(s.claims, f.kinds, len(attempts), took, err)
-	if start := f.pool.slots.claimed(f.share, n, attempts, took); len(start) > 0 {
+	if start := f.pool.slots.claimed(f.share, n, attempts, took, err != nil); len(start) > 0 {
 		f.pool.hands.start(start...)
 	}
 	if f.ctx.Err() != nil { // RemoveQueue has given back what was here before

@@ -26,12 +26,21 @@ type share struct {
 	active   bool          // it wants slots, or will as soon as its claim returns
 	granted  int           // slots given and not yet taken
 	claiming int           // slots that a claim under way may fill
+	asked    time.Duration // when that began, since the epoch
+	claim    time.Duration // moving average of a claim's round trip
+	failed   bool          // the last claim did
 	held     int           // jobs claimed and not finished
 	unsaved  int           // jobs finished and not settled
 	wake     chan struct{} // capacity 1: something was granted
 	retired  bool          // it gets no more slots
 	quiet    chan struct{} // of a retired one: closed when it has nothing left; nil afterwards
 }
+
+// lateness is how many times longer than others a claim may take, and minLate the least after which it may be late.
+const (
+	lateness = 4
+	minLate  = 100 * time.Millisecond
+)
 
 // addShare lets a queue take part.
 func (s *slots) addShare(weight, limit int) *share {
@@ -139,7 +148,39 @@ func (s *slots) forgo(sh *share, now time.Duration) {
 	sh.paid += max(0, all-s.pace(sh, now))
 }
 
-func (sh *share) full() bool { return sh.limit > 0 && sh.held+sh.granted+sh.claiming >= sh.limit }
+// full reports whether the queue may have no more slots: it is at its limit, or tries with one whether it can be claimed
+// from again.
+func (sh *share) full() bool {
+	wanted := sh.granted + sh.claiming
+	return sh.limit > 0 && sh.held+wanted >= sh.limit || sh.failed && wanted > 0
+}
+
+// late reports whether a claim under way takes much longer than those before: its server may hang, and other queues are
+// not to wait with it.
+func (sh *share) late(now time.Duration) bool {
+	return sh.claiming > 0 && now-sh.asked > sh.lateAfter()
+}
+
+func (sh *share) lateAfter() time.Duration { return max(minLate, lateness*sh.claim) }
+
+// whenLate returns what tells when a claim of another queue will be late, nil if none is under way.
+func (s *slots) whenLate(sh *share) <-chan time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	soonest, now := time.Duration(0), s.time()
+	for _, other := range s.shares {
+		if other == sh || other.claiming == 0 || other.late(now) {
+			continue
+		}
+		if left := other.asked + other.lateAfter() - now + 1; soonest == 0 || left < soonest {
+			soonest = left
+		}
+	}
+	if soonest == 0 {
+		return nil
+	}
+	return time.After(soonest)
+}
 
 // next returns the queue that is to have the next slot, nil if none wants it.
 func (s *slots) next(now time.Duration) *share {
@@ -152,7 +193,7 @@ func (s *slots) next(now time.Duration) *share {
 	var best *share
 	var least float64
 	for _, sh := range s.shares {
-		if !sh.active || sh.full() {
+		if !sh.active || sh.full() || sh.late(now) {
 			continue
 		}
 		pace := s.pace(sh, now)

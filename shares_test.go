@@ -106,7 +106,7 @@ func (p *play) claimed(c *crowd, asked int) {
 	if c.empty {
 		n = 0
 	}
-	p.start(p.slots.claimed(c.share, asked, line(c.share, n), roundTrip))
+	p.start(p.slots.claimed(c.share, asked, line(c.share, n), roundTrip, false))
 	if n > 0 {
 		p.feed(c)
 		return
@@ -356,7 +356,7 @@ func TestARetiredShareTellsWhenItHasNothingLeft(t *testing.T) {
 	n := s.take(sh)
 	quiet := s.retire(sh)
 	jobs := line(sh, n)
-	assert.Empty(t, s.claimed(sh, n, jobs, 1), "what was still claimed is not started")
+	assert.Empty(t, s.claimed(sh, n, jobs, 1, false), "what was still claimed is not started")
 	isQuiet := func() bool {
 		select {
 		case <-quiet:

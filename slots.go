@@ -31,7 +31,6 @@ type slots struct {
 	solitary bool       // one of them is running
 	blocked  block
 	unsaved  int           // finished, not settled
-	claim    time.Duration // moving average of a claim's round trip
 	occupied time.Duration // moving average of how long a job holds its slot
 	slow     bool          // jobs claimed ahead found no slot in time, and no job has ended since
 }
@@ -65,6 +64,7 @@ func (s *slots) acquire(ctx context.Context, sh *share, full func()) int {
 		}
 		select {
 		case <-sh.wake:
+		case <-s.whenLate(sh):
 		case <-ctx.Done():
 		}
 	}
@@ -86,6 +86,7 @@ func (s *slots) take(sh *share) int {
 	n := min(sh.granted, maxBatch)
 	sh.granted -= n
 	sh.claiming += n
+	sh.asked = s.time()
 	return n
 }
 
@@ -98,13 +99,16 @@ func (s *slots) leave(sh *share) {
 }
 
 // claimed accounts for a claim of n slots, and returns those of the jobs it brought that start now, each in a slot of
-// its own; the others wait for one. It is one step, as a slot must not look free between the claim and the start.
-func (s *slots) claimed(sh *share, n int, jobs []*attempt, took time.Duration) (start []*attempt) {
+// its own; the others wait for one. It is one step, as a slot must not look free between the claim and the start. A claim
+// that failed says nothing about how long claims take.
+func (s *slots) claimed(sh *share, n int, jobs []*attempt, took time.Duration, failed bool) (start []*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh.claiming -= n
 	sh.held += len(jobs)
-	average(&s.claim, took)
+	if sh.failed = failed; !failed {
+		average(&sh.claim, took)
+	}
 	for _, a := range jobs {
 		if a.alone {
 			s.alone = append(s.alone, a)
@@ -131,17 +135,19 @@ func (s *slots) assign() {
 	if s.halted() {
 		return
 	}
+	var now time.Duration
+	if len(s.shares) > 1 {
+		now = s.time()
+	}
 	for _, sh := range s.shares {
+		if sh.late(now) {
+			sh.granted = 0 // others can use it
+		}
 		if sh.granted > 0 {
 			sh.signal()
 		}
 	}
-	free := s.free()
-	var now time.Duration
-	if free > 0 && len(s.shares) > 1 {
-		now = s.time()
-	}
-	for ; free > 0; free-- {
+	for free := s.free(now); free > 0; free-- {
 		sh := s.next(now)
 		if sh == nil {
 			return
@@ -158,23 +164,34 @@ func (sh *share) signal() {
 	}
 }
 
-func (s *slots) free() int {
+// free returns how many slots may be given out. What a late claim was to fill may: if it brings jobs after all, they wait.
+func (s *slots) free(now time.Duration) int {
 	if s.unsaved > max(2*maxBatch, 2*s.size) {
 		return 0
 	}
 	free := s.size + s.ahead() - s.running - len(s.ready)
 	for _, sh := range s.shares {
-		free -= sh.granted + sh.claiming
+		free -= sh.granted
+		if !sh.late(now) {
+			free -= sh.claiming
+		}
 	}
 	return free
 }
 
-// ahead is how many jobs will start within one round trip, by the averages.
+// ahead is how many jobs will start within one round trip, by the averages: that of the queue which answers soonest, so
+// that nothing claimed from it waits for long.
 func (s *slots) ahead() int {
 	if s.size == 1 || s.occupied == 0 || s.slow {
 		return 0
 	}
-	return int(min(maxAhead, float64(s.size)*float64(s.claim)/float64(s.occupied)))
+	claim := time.Duration(0)
+	for _, sh := range s.shares {
+		if sh.active && sh.claim > 0 && (claim == 0 || sh.claim < claim) {
+			claim = sh.claim
+		}
+	}
+	return int(min(maxAhead, float64(s.size)*float64(claim)/float64(s.occupied)))
 }
 
 func (s *slots) startable(now time.Time) (start []*attempt) {

@@ -34,7 +34,9 @@ func TestLookAheadFollowsMeasuredTimes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		s := newSlots(tt.size, false)
-		s.claim, s.occupied = tt.claim, tt.occupied
+		sh := s.addShare(1, 0)
+		s.join(sh)
+		sh.claim, s.occupied = tt.claim, tt.occupied
 		assert.Equal(t, tt.want, s.ahead(), tt.name)
 	}
 }
@@ -42,10 +44,10 @@ func TestLookAheadFollowsMeasuredTimes(t *testing.T) {
 func TestSlotsBeyondConcurrencyWaitInLine(t *testing.T) {
 	s := newSlots(2, false)
 	sh := s.addShare(1, 0)
-	s.claim, s.occupied = time.Millisecond, time.Millisecond
+	sh.claim, s.occupied = time.Millisecond, time.Millisecond
 	n := s.take(sh)
 	assert.Equal(t, 4, n, "two slots and two ahead")
-	start := s.claimed(sh, n, line(sh, n), time.Millisecond)
+	start := s.claimed(sh, n, line(sh, n), time.Millisecond, false)
 	assert.Len(t, start, 2)
 	assert.True(t, s.waiting())
 	next, more := s.finish(start[0], false)
@@ -61,11 +63,11 @@ func TestNothingStartsBesideAJobThatRunsAlone(t *testing.T) {
 	n := s.take(sh)
 	jobs := line(sh, 2)
 	jobs[1].alone = true
-	assert.Equal(t, jobs[:1], s.claimed(sh, n, jobs, 1), "it waits until the others are done")
+	assert.Equal(t, jobs[:1], s.claimed(sh, n, jobs, 1, false), "it waits until the others are done")
 	assert.Zero(t, s.take(sh), "and nothing is claimed meanwhile")
 	next, _ := s.finish(jobs[0], false)
 	assert.Same(t, jobs[1], next)
-	assert.Empty(t, s.claimed(other, 0, line(other, 2), 1), "a claim that was under way waits")
+	assert.Empty(t, s.claimed(other, 0, line(other, 2), 1, false), "a claim that was under way waits")
 	next, more := s.finish(jobs[1], false)
 	assert.NotNil(t, next)
 	assert.Len(t, more, 1, "then all go on")
@@ -115,11 +117,11 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 func TestNothingIsClaimedAheadUntilAJobEnds(t *testing.T) {
 	s := newSlots(2, false)
 	sh := s.addShare(1, 0)
-	s.claim, s.occupied = time.Second, time.Millisecond
-	start := s.claimed(sh, 0, line(sh, s.take(sh)), time.Second)
+	sh.claim, s.occupied = time.Second, time.Millisecond
+	start := s.claimed(sh, 0, line(sh, s.take(sh)), time.Second, false)
 	s.slowDown()
 	assert.Zero(t, s.ahead())
-	average(&s.claim, time.Minute)
+	average(&sh.claim, time.Minute)
 	assert.Zero(t, s.ahead())
 	start[0].entered = start[0].entered.Add(-time.Second)
 	s.finish(start[0], false)
