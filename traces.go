@@ -49,7 +49,7 @@ func (t *telemetry) start(ctx context.Context, kind *spanKind, more ...trace.Spa
 
 // open asks the SDK, whose samplers and processors may be the host's: when one panics there is no span.
 func (t *telemetry) open(ctx context.Context, name string, opts []trace.SpanStartOption) (started context.Context, span trace.Span) {
-	started, span = ctx, noSpan
+	started, span = ctx, noSpan //nolint:wastedassign // they are the results of a panic
 	defer handlePanic("start a span")
 	return t.tracer.Start(ctx, name, opts...)
 }
