@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
 )
@@ -57,30 +56,38 @@ func TestHealthForgetsAFailedClaimWhileOthersHoldTheSlots(t *testing.T) {
 	})
 }
 
-// A claim that goes on when its context ends may come back to a session that Stop has closed.
-func TestStopDuringASlowClaimLosesNoLease(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		var slow atomic.Bool
-		rec := record()
-		r := newRig(t, noop, rec.by, func(c *worker.Config) {
-			c.Queue = perQueue{c.Queue, "default", func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
-				if slow.Load() && opts.Limit > 0 {
-					time.Sleep(2 * time.Second)
-					ctx = context.WithoutCancel(ctx)
-				}
-				return c.Claim(ctx, opts)
-			}}
-		}).start()
-		r.after(time.Second)
-		slow.Store(true)
-		r.enqueue(1)
-		r.quiet()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		require.NoError(t, r.pool.Stop(ctx))
-		r.after(time.Minute)
-		assert.NotContains(t, rec.metrics(t), "worker.lease.lost")
-		assert.NotContains(t, rec.log.String(), "ERROR")
-		assert.Equal(t, 1, r.queue.Count("default", worker.PlaceWaiting))
-	})
+// A claim that goes on when its context ends may come back to a session that the pool has closed.
+func TestAClaimThatOutlivesItsSessionLosesNoLease(t *testing.T) {
+	for name, end := range map[string]func(*worker.Pool, context.Context) error{
+		"stop":   (*worker.Pool).Stop,
+		"remove": func(p *worker.Pool, ctx context.Context) error { return p.RemoveQueue(ctx, "default") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var slow atomic.Bool
+				rec := record()
+				r := newRig(t, noop, rec.by, func(c *worker.Config) {
+					c.Queue = perQueue{c.Queue, "default", func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+						if slow.Load() && opts.Limit > 0 {
+							time.Sleep(2 * time.Second)
+							ctx = context.WithoutCancel(ctx)
+						}
+						return c.Claim(ctx, opts)
+					}}
+				}).start()
+				r.after(time.Second)
+				slow.Store(true)
+				r.enqueue(1)
+				r.quiet()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				_ = end(r.pool, ctx)
+				r.after(time.Minute)
+				assert.NotContains(t, rec.metrics(t), "worker.lease.lost")
+				assert.NotContains(t, rec.log.String(), "ERROR")
+				assert.Equal(t, 1, r.queue.Count("default", worker.PlaceWaiting))
+				_ = r.pool.Stop(context.Background())
+			})
+		})
+	}
 }

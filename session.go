@@ -165,7 +165,7 @@ func (f *feed) serve(s *session) {
 		switch {
 		case errors.Is(err, ErrLeaseLost):
 			f.pool.slots.leave(f.share)
-			if s.claims.Err() == nil { // else the claim has outlived the session, which Stop has closed
+			if s.claims.Err() == nil { // else the claim has outlived the session, which the pool has closed
 				s.lose()
 			}
 			return
