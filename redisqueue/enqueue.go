@@ -17,7 +17,7 @@ import (
 const maxCallBytes = 4 << 20
 
 // Enqueue makes the jobs available in their order. It sends them in calls of up to 500; concurrent Enqueues of few jobs
-// share a call. When ctx ends before the call was sent, or others keep it for as long as Config.Timeout, the error wraps
+// share a call. When ctx ends before the call was sent, or others keep it for as long as a call may take, the error wraps
 // worker.ErrRefused; after that the outcome is unknown.
 func (q *Queue) Enqueue(ctx context.Context, jobs ...*worker.Job) error {
 	e := enqueuing{queue: q}

@@ -20,12 +20,13 @@ const (
 	maxCalls   = 4
 	worthACall = 16
 	// patience is after how long what waits is worth a call of its own, however little it is: the calls under way may be
-	// large ones, or on a connection that is dead.
+	// large ones, or on a connection that is dead. It is looked at as often, so it may be twice as long.
 	patience = 20 * time.Millisecond
 	// maxShared is how many bytes of encoded jobs a shared call has: what is larger gains nothing by company, and would let
 	// small jobs share its fate on a slow link.
 	maxShared = 256 << 10
-	// maxOutboxes is how many queues have an outbox, apart from those in use: a producer may invent names.
+	// maxOutboxes is how many queues have an outbox, apart from those in use: a producer may invent names. One that uses
+	// more adds their names to the set of all names again and again.
 	maxOutboxes = 1_000
 )
 
@@ -137,10 +138,11 @@ func (o *outbox) enter(p *parcel) *group {
 	}
 	g := o.waiting[len(o.waiting)-1]
 	o.joinLocked(g, p)
-	if o.calls < maxCalls && o.worthLocked() {
+	for o.calls < maxCalls && o.worthLocked() {
 		o.calls++
 		go o.serve(o.takeLocked())
-	} else if !o.timed {
+	}
+	if o.jobs > 0 && !o.timed {
 		o.timed = true
 		time.AfterFunc(patience, o.hurry)
 	}
@@ -162,10 +164,12 @@ func (o *outbox) countLocked(g *group, p *parcel, n int) {
 // worthLocked reports whether what waits is worth a call though others are under way.
 func (o *outbox) worthLocked() bool { return o.jobs >= worthACall || o.bytes >= maxShared }
 
-// hurry makes another call when something has waited for too long, and looks again while something waits.
+// hurry makes another call when something has waited for too long, and looks again while something waits. What is stale is
+// dropped here, too: a client may be slower than the contexts of its calls.
 func (o *outbox) hurry() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.dropStaleLocked()
 	if o.timed = o.jobs > 0; !o.timed {
 		return
 	}
@@ -253,6 +257,9 @@ func (o *outbox) next() *group {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dropStaleLocked()
+	if o.jobs == 0 {
+		o.waiting = nil // groups that all have left
+	}
 	if o.jobs == 0 || o.calls > 1 && !o.worthLocked() {
 		o.calls--
 		return nil
@@ -263,6 +270,9 @@ func (o *outbox) next() *group {
 // dropStaleLocked ends the wait of parcels that calls before them have kept for too long.
 func (o *outbox) dropStaleLocked() {
 	limit := o.queue.config.Timeout
+	if o.queue.config.WaitReplicas > 0 {
+		limit += o.queue.config.WaitTimeout
+	}
 	for o.jobs > 0 && time.Since(o.oldestLocked()) >= limit {
 		g := o.takeLocked()
 		fresh := slices.IndexFunc(g.parcels, func(p *parcel) bool { return time.Since(p.since) < limit })

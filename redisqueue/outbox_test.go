@@ -23,6 +23,7 @@ type gate struct {
 	calls  atomic.Int64
 	open   chan struct{}
 	panics atomic.Bool // the calls that come now do
+	deaf   bool        // they don't hear that their contexts end
 }
 
 func (g *gate) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisResult {
@@ -32,6 +33,9 @@ func (g *gate) Do(ctx context.Context, command rueidis.Completed) rueidis.RedisR
 	g.calls.Add(1)
 	if g.panics.Load() {
 		panic("ouch")
+	}
+	if g.deaf {
+		<-g.open
 	}
 	select {
 	case <-g.open:
@@ -314,6 +318,32 @@ func TestWhatHasJustComeIsSentThoughOthersHaveWaitedForTooLong(t *testing.T) {
 		require.ErrorIs(t, receive(t, early), worker.ErrRefused)
 		require.NoError(t, receive(t, late))
 		require.Contains(t, s.list("pending"), job.ID)
+	})
+}
+
+// A client may be slower than the contexts of its calls.
+func TestAClientThatOverstaysKeepsNobodyElseWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s)
+		g.deaf = true
+		for range 4 {
+			g.enqueue(t.Context(), newJobs(t, 16)...)
+		}
+		waiting := g.enqueue(t.Context(), newJob(t))
+		time.Sleep(3*time.Second + 50*time.Millisecond)
+		synctest.Wait()
+		require.Len(t, waiting, 1, "it waits still")
+		require.ErrorIs(t, <-waiting, worker.ErrRefused)
+		close(g.open)
+	})
+}
+
+func TestWhatIsWorthACallIsNotLeftBehindALoneJob(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		g := gatedQueue(t.Context(), t, s, newJob(t))
+		results := []chan error{g.enqueue(t.Context(), newJob(t)), g.enqueue(t.Context(), newJobs(t, 500)...)}
+		require.EqualValues(t, 3, g.calls.Load())
+		g.requireDone(results...)
 	})
 }
 

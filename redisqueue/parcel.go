@@ -39,16 +39,20 @@ func (p *parcel) addUnique(k keys, job *worker.Job) string {
 	return " " + expiryArg(job)
 }
 
-// uniqueKey returns the unique key of the job in a place.
-func (p *parcel) uniqueKey(place int) string {
-	n := -1
-	for i := range place + 1 {
-		if strings.Contains(p.args[argsPerJob*i+2], " ") {
+// uniqueKey returns the unique key of the job in a place, and whether it has one.
+func (p *parcel) uniqueKey(place int) (key string, ok bool) {
+	isUnique := func(place int) bool { return strings.Contains(p.args[argsPerJob*place+2], " ") }
+	if !isUnique(place) {
+		return "", false
+	}
+	n := 0
+	for i := range place {
+		if isUnique(i) {
 			n++
 		}
 	}
-	_, key, _ := strings.Cut(p.keys[n], "}:"+keyUnique+":")
-	return key
+	_, key, _ = strings.Cut(p.keys[n], "}:"+keyUnique+":")
+	return key, true
 }
 
 func (p *parcel) jobs() int { return len(p.args) / argsPerJob }
@@ -95,7 +99,10 @@ func readKnown(reply rueidis.RedisMessage, jobs int) ([]knownJob, error) {
 func (k knownJob) error(queue string, p *parcel) error {
 	id := p.args[argsPerJob*k.place]
 	if holder, ok := strings.CutPrefix(k.answer, "unique "); ok {
-		return &worker.DuplicateError{Key: p.uniqueKey(k.place), Holder: holder}
+		if key, ok := p.uniqueKey(k.place); ok {
+			return &worker.DuplicateError{Key: key, Holder: holder}
+		}
+		return explain("enqueue on", queue, &replyError{enqueueScript.Name, "the holder of no key"})
 	}
 	switch k.answer {
 	case "known":
