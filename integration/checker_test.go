@@ -80,6 +80,9 @@ func (r *rig) status() (rows map[string]history.Row, finals []event) {
 	return nil, nil
 }
 
+// namesNoJobs are the hashes whose fields are no ids of jobs.
+var namesNoJobs = map[string]bool{"info": true, "rates": true, "ticks": true, "paused": true}
+
 // left returns what all queues hold, by the keys' names behind the prefix.
 func (r *rig) left() history.Redis {
 	r.t.Helper()
@@ -87,6 +90,9 @@ func (r *rig) left() history.Redis {
 	for _, q := range r.fleet.base.Queues {
 		for _, key := range r.keys(prefix(q) + "*") {
 			name := strings.TrimPrefix(key, prefix(q))
+			if namesNoJobs[name] {
+				continue
+			}
 			left.Keys[name] = append(left.Keys[name], r.members(key)...)
 		}
 		for id, text := range r.fields(prefix(q) + "void") {
