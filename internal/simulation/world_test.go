@@ -157,6 +157,10 @@ func (w *world) reached(p *process, step string, when moment) {
 		w.taken[key]++
 		all = w.taken[key]
 	}
+	if !calm {
+		w.lasting.Add(1) // before it is calm, or the wait for what lasts could begin meanwhile
+		defer w.lasting.Done()
+	}
 	w.mu.Unlock()
 	if calm {
 		return
