@@ -95,7 +95,7 @@ func (c *Client) saveFinal(ctx context.Context, st Status) (State, error) {
 	case saved[0].Current.Final():
 		return saved[0].Current, nil
 	}
-	return "", fmt.Errorf("job %q is %s by a later claim: try again", st.JobID, saved[0].Current)
+	return "", &jobError{fmt.Errorf("job %q is %s by a later claim: try again", st.JobID, saved[0].Current)}
 }
 
 // Requeue opens a new round for a job that failed or was canceled: it waits again, at once, with attempts and crashes
@@ -134,7 +134,7 @@ func (c *Client) requeue(ctx context.Context, asked *Job, row *Status) error {
 	}
 	round := job.newRound()
 	if err := round.check(c.maxPayload); err != nil {
-		return err
+		return &jobError{err}
 	}
 	if err := c.keptOut(ctx, round); err != nil {
 		return err
