@@ -123,12 +123,12 @@ func (c *Client) replace(ctx context.Context, job *Job, holder Holder, later boo
 		}
 		now := job.snapshot()
 		now.ID, now.Topic = waiting.ID, waiting.Topic
-		place, err := c.uniquer.Replace(ctx, waiting, now)
+		place, token, err := c.uniquer.Replace(ctx, waiting, now)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("replace job %q: %w", holder.ID, err)
 		case place == PlaceWaiting:
-			return now, c.recordReplaced(ctx, row, now)
+			return now, c.recordReplaced(ctx, row, now, token)
 		case place != PlaceUnknown:
 			return nil, job.duplicateOf(holder.ID)
 		}
@@ -156,13 +156,13 @@ func (c *Client) rowOf(ctx context.Context, id string) (*Status, error) {
 	return row, err
 }
 
-// recordReplaced saves the status of a job that another one has taken the place of.
-func (c *Client) recordReplaced(ctx context.Context, row *Status, job *Job) error {
-	if row == nil || row.State.Final() || row.edited() == 0 {
+// recordReplaced saves the status of a job that another one has taken the place of, by the token of that.
+func (c *Client) recordReplaced(ctx context.Context, row *Status, job *Job, token int64) error {
+	if row == nil || row.State.Final() {
 		return nil
 	}
 	st := waitingStatus(job, 0)
-	st.Version, st.Attempt, st.Crashes, st.Error = row.edited(), row.Attempt, row.Crashes, row.Error
+	st.Version, st.Attempt, st.Crashes, st.Error = editedVersion(token), row.Attempt, row.Crashes, row.Error
 	if row.State == StateRetrying {
 		st.State = StateRetrying
 	}

@@ -27,14 +27,34 @@ type Inspector interface {
 // statuses have to follow.
 type Editor interface {
 	// Edit replaces a waiting job by another of the same ID and Queue, in one step: it is claimed either as it was
-	// before or as it is after. With move, the job is due when after's Delay or RunAt says, or at once, whatever it
-	// waited for; else when it waits for stays. The answer is when the job is due, zero when that is past.
+	// before or as it is after. move says what becomes of the time that it waits for.
 	//
 	// The job stays as it is when it is held (ErrJobActive), dead (a *FinishedError), not there (ErrJobNotFound), marked
 	// as canceled (ErrCanceled), or not stored as before encodes (ErrJobChanged).
-	Edit(ctx context.Context, before, after *Job, move bool) (due time.Time, err error)
+	Edit(ctx context.Context, before, after *Job, move Move) (Edited, error)
 	// Forget drops what is kept of dead jobs, and returns how many there were. It leaves alone jobs that are not dead.
 	Forget(ctx context.Context, queue string, ids ...string) (int, error)
+}
+
+// Move says what becomes of the time that an edited job waits for.
+type Move int
+
+const (
+	// MoveNone leaves it: the job waits for what it waited for.
+	MoveNone Move = iota
+	// MoveToTime makes the job due when its Delay or RunAt, as they are after the edit, say; at once when both are zero.
+	MoveToTime
+	// MoveNow makes the job due at once, whatever it says.
+	MoveNow
+)
+
+// Edited is what became of a job that was edited.
+type Edited struct {
+	// Due is when the job is due, zero when that is past.
+	Due time.Time
+	// Token is a fencing token that was drawn in the same step: larger than those of all claims, cancels and edits of the
+	// job before, smaller than those after. It puts the statuses of several edits in the order of the edits.
+	Token int64
 }
 
 // ErrJobChanged says that a job was not edited since it is no longer as it was when it was looked at, or is stored in a

@@ -23,7 +23,19 @@ const maxEdits = 5
 // With a status store that can be read, the status follows: a store that keeps jobs has the new one from then on. An
 // error that wraps none of these and not ErrRefused may mean that the job was edited and the status was not.
 func (c *Client) Edit(ctx context.Context, id string, change func(*Job) error, opts ...JobOption) error {
-	by := func(job *Job, _ Place) error { return change(job) }
+	by := func(job *Job, _ Place) (Move, error) {
+		runAt := job.RunAt
+		if err := change(job); err != nil {
+			return MoveNone, err
+		}
+		switch {
+		case job.Delay > 0 && job.RunAt.Equal(runAt):
+			job.RunAt = time.Now().Add(job.Delay)
+		case job.Delay <= 0 && job.RunAt.Equal(runAt):
+			return MoveNone, nil
+		}
+		return MoveToTime, nil
+	}
 	if err := c.edit(ctx, id, by, opts); err != nil {
 		return fmt.Errorf("edit job %q: %w", id, err)
 	}
@@ -33,12 +45,11 @@ func (c *Client) Edit(ctx context.Context, id string, change func(*Job) error, o
 // RunNow makes a job that waits for its time, or for its next attempt, due at once. One that is due already stays as it
 // is. Errors are those of Edit.
 func (c *Client) RunNow(ctx context.Context, id string, opts ...JobOption) error {
-	now := func(job *Job, place Place) error {
+	now := func(_ *Job, place Place) (Move, error) {
 		if place == PlaceWaiting {
-			return errDue
+			return MoveNone, errDue
 		}
-		job.Delay, job.RunAt = time.Nanosecond, time.Now() // the queue's clock decides; RunAt is for whoever looks at the job
-		return nil
+		return MoveNow, nil
 	}
 	err := c.edit(ctx, id, now, opts)
 	if errors.Is(err, errDue) {
@@ -53,8 +64,8 @@ func (c *Client) RunNow(ctx context.Context, id string, opts ...JobOption) error
 // errDue says that a job to be run now is due already.
 var errDue = errors.New("job is due")
 
-// edit changes a job; change is told where it is.
-func (c *Client) edit(ctx context.Context, id string, change func(*Job, Place) error, opts []JobOption) error {
+// edit changes a job; change is told where it is, and says what becomes of its time.
+func (c *Client) edit(ctx context.Context, id string, change func(*Job, Place) (Move, error), opts []JobOption) error {
 	if c.editor == nil || c.inspector == nil {
 		return fmt.Errorf("the queue cannot edit: %w", errors.ErrUnsupported)
 	}
@@ -66,27 +77,26 @@ func (c *Client) edit(ctx context.Context, id string, change func(*Job, Place) e
 		return &FinishedError{ID: id, State: row.State}
 	}
 	for range maxEdits {
-		var info JobInfo
-		if info, err = c.inspector.Find(ctx, asked.Queue, id); err != nil {
+		info, err := c.inspector.Find(ctx, asked.Queue, id)
+		if err != nil {
 			return err
 		}
 		if err = info.editable(); err != nil {
 			return err
 		}
-		var after *Job
-		if after, err = c.changed(info, change); err != nil {
+		after, move, err := c.changed(info, change)
+		if err != nil {
 			return err
 		}
-		move := after.Delay > 0 || !after.RunAt.Equal(info.Job.RunAt)
-		var due time.Time
-		if due, err = c.editor.Edit(ctx, info.Job, after, move); err == nil {
-			return c.recordEdit(ctx, row, info, after, due)
+		edited, err := c.editor.Edit(ctx, info.Job, after, move)
+		if err == nil {
+			return c.recordEdit(ctx, row, info, after, edited)
 		}
 		if !errors.Is(err, ErrJobChanged) {
 			return err
 		}
 	}
-	return err
+	return ErrJobChanged
 }
 
 // editable says why a job cannot be edited where it is.
@@ -105,33 +115,29 @@ func (i *JobInfo) editable() error {
 }
 
 // changed returns what a change makes of a job, as it may be enqueued.
-func (c *Client) changed(info JobInfo, change func(*Job, Place) error) (*Job, error) {
+func (c *Client) changed(info JobInfo, change func(*Job, Place) (Move, error)) (*Job, Move, error) {
 	before, after := info.Job, info.Job.snapshot()
-	if err := change(after, info.Place); err != nil {
-		return nil, err
+	move, err := change(after, info.Place)
+	if err != nil {
+		return nil, move, err
 	}
 	if after.ID != before.ID || after.Type != before.Type || after.Queue != before.Queue || after.Topic != before.Topic ||
 		after.Key != before.Key || after.Unique != before.Unique || !after.EnqueuedAt.Equal(before.EnqueuedAt) {
-		return nil, errors.New("the id, type, queue, topic, key, unique key and time of enqueue must stay")
-	}
-	if after.Delay > 0 && after.RunAt.Equal(before.RunAt) {
-		after.RunAt = time.Now().Add(after.Delay)
+		return nil, move, errors.New("the id, type, queue, topic, key, unique key and time of enqueue must stay")
 	}
 	after.complete()
-	return after, after.check(c.maxPayload)
+	return after, move, after.check(c.maxPayload)
 }
 
 // recordEdit saves the status of an edited job.
-func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job *Job, due time.Time) error {
+func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job *Job, edited Edited) error {
 	if row == nil {
 		return nil
 	}
 	st := *row
-	if st.Version = row.edited(); st.Version == 0 {
-		return nil
-	}
-	st.State, st.RunAt, st.At, st.Job, st.Result = StateQueued, due, time.Now(), job.snapshot(), nil
-	if !due.IsZero() {
+	st.Version, st.State, st.RunAt = editedVersion(edited.Token), StateQueued, edited.Due
+	st.At, st.Job, st.Result = time.Now(), job.snapshot(), nil
+	if !edited.Due.IsZero() {
 		st.State = StateScheduled
 	}
 	if info.Attempts > 0 {
@@ -146,9 +152,9 @@ func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job 
 	return nil
 }
 
-// saveChanged saves the status of a job that was changed while it waited, and announces it. It follows the row that was read
-// before the change: claims that the row may tell of were over when the job waited, and those that came since have larger
-// tokens, before which it yields. So what isn't OK was overtaken.
+// saveChanged saves the status of a job that was changed while it waited, and announces it. Its token was drawn with the
+// change: claims before it were over when the job waited, and claims and changes that came since have larger tokens, before
+// which it yields. So what isn't OK was overtaken.
 func (c *Client) saveChanged(ctx context.Context, st Status) error {
 	saved, err := save(ctx, c.store, []Status{st})
 	if err == nil && saved[0].OK {

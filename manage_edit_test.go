@@ -176,10 +176,10 @@ type editThen struct {
 	then func()
 }
 
-func (q editThen) Edit(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error) {
-	due, err := q.MemoryQueue.Edit(ctx, before, after, move)
+func (q editThen) Edit(ctx context.Context, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
+	edited, err := q.MemoryQueue.Edit(ctx, before, after, move)
 	q.then()
-	return due, err
+	return edited, err
 }
 
 // The job runs already when the edit's status comes: it doesn't overrule what its worker writes.
@@ -246,6 +246,70 @@ func TestEditsSeeEachOther(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "yes", info.Job.Headers["first"])
 		require.JSONEq(t, `{"n":7}`, string(info.Job.Payload))
+		row := r.last(job.ID).Job
+		require.Equal(t, "yes", row.Headers["first"], "a sweep enqueues what the row has")
+		require.JSONEq(t, `{"n":7}`, string(row.Payload))
+	})
+}
+
+// replaceThen is a queue after whose replacements something happens at once.
+type replaceThen struct {
+	*workertest.MemoryQueue
+	then func(after *worker.Job)
+}
+
+func (q replaceThen) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
+	place, token, err := q.MemoryQueue.Replace(ctx, before, after)
+	q.then(after)
+	return place, token, err
+}
+
+// Both have read the row before either has saved.
+func TestTheRowIsThatOfTheLastReplacement(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		replaced, goOn := make(chan struct{}), make(chan struct{})
+		saved := make(chan error)
+		r := newRig(t, noop, func(c *worker.Config) {
+			c.Queue = replaceThen{c.Queue.(*workertest.MemoryQueue), func(after *worker.Job) {
+				if string(after.Payload) == `{"n":2}` {
+					close(replaced)
+					<-goOn
+					return
+				}
+				close(goOn)
+				require.NoError(t, <-saved)
+			}}
+		})
+		client := r.pool.Client()
+		unique := worker.UniqueBy("one", worker.UniquePolicy{Replace: true})
+		job := r.enqueue(1, unique)
+		go func() {
+			_, err := client.Enqueue(t.Context(), ping{2}, unique)
+			saved <- err
+		}()
+		<-replaced
+		_, err := client.Enqueue(t.Context(), ping{3}, unique)
+		require.NoError(t, err)
+		info, err := r.queue.Find(t.Context(), "default", job.ID)
+		require.NoError(t, err)
+		require.JSONEq(t, `{"n":3}`, string(info.Job.Payload))
+		require.JSONEq(t, `{"n":3}`, string(r.last(job.ID).Job.Payload))
+	})
+}
+
+// A job that is to run now is due, and keeps what it says of its time.
+func TestRunNowSaysThatTheJobIsDue(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		job := r.enqueue(1, worker.After(time.Hour))
+		require.NoError(t, r.pool.Client().RunNow(t.Context(), job.ID))
+		row := r.last(job.ID)
+		require.Equal(t, worker.StateQueued, row.State)
+		require.True(t, row.RunAt.IsZero())
+		require.Equal(t, job.RunAt, row.Job.RunAt)
+		info, err := r.queue.Find(t.Context(), "default", job.ID)
+		require.NoError(t, err)
+		require.Equal(t, job.RunAt, info.Job.RunAt)
 	})
 }
 

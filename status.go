@@ -90,18 +90,9 @@ func (s *Status) BringsJob() bool {
 	return s.opens() || s.phase() == phasePutBack && s.Version&maxSequence > 0
 }
 
-// edited returns the version of the status that follows s when its job is edited while it waits, 0 when there is none
-// left. Workers put jobs back with sequence 0. The next claim's token is larger, so whatever is written late changes
-// nothing.
-func (s *Status) edited() int64 {
-	switch waits := s.opens() && s.Token() == 0 || s.phase() == phasePutBack; {
-	case !waits:
-		return version(s.Token(), phasePutBack, 1)
-	case s.Version&maxSequence == maxSequence:
-		return 0
-	}
-	return s.Version + 1
-}
+// editedVersion is the version of the status that tells of an edit, by the token that the edit drew. Workers put jobs back
+// with sequence 0. The next claim's token is larger, and so is the next edit's: whatever is written late changes nothing.
+func editedVersion(token int64) int64 { return version(token, phasePutBack, 1) }
 
 // Supersedes reports whether a store that holds row must replace it by s. It is the rule of StatusStore.Save for the
 // versions of one job, for stores written in Go; SQL stores state the same in their WHERE.

@@ -134,8 +134,8 @@ type Uniquer interface {
 	// after is due later. Its checkpoint is dropped, its attempts and crashes stay, its key expires as after says. It
 	// returns PlaceWaiting when that is done. When it is not, all is as it was: PlaceHeld says that the job is claimed,
 	// PlaceDead that it has ended or a cancel is under way, PlaceUnknown that it is no longer what it was, or no longer has
-	// the key: look again.
-	Replace(ctx context.Context, before, after *Job) (Place, error)
+	// the key: look again. With PlaceWaiting comes a token, drawn in the same step as that of Edited.
+	Replace(ctx context.Context, before, after *Job) (Place, int64, error)
 }
 
 // Holder is the job that has a unique key.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strconv"
 
 	"github.com/redis/rueidis"
 
@@ -14,41 +14,47 @@ import (
 
 // Edit replaces a waiting job. What the queue has is compared as it is encoded, so a job that another version of the
 // library wrote in another way is left alone.
-func (q *Queue) Edit(ctx context.Context, before, after *worker.Job, move bool) (due time.Time, err error) {
+func (q *Queue) Edit(ctx context.Context, before, after *worker.Job, move worker.Move) (edited worker.Edited, err error) {
 	const doing = "edit a job on"
 	if before == nil || after == nil || before.ID != after.ID || before.Queue != after.Queue {
-		return due, errors.New("edit: the two are not one job")
+		return edited, errors.New("edit: the two are not one job")
 	}
 	is, err := worker.EncodeJob(before)
 	if err != nil {
-		return due, fmt.Errorf("edit: %w", err)
+		return edited, fmt.Errorf("edit: %w", err)
 	}
 	willBe, err := worker.EncodeJob(after)
 	if err != nil {
-		return due, fmt.Errorf("edit: %w", err)
+		return edited, fmt.Errorf("edit: %w", err)
 	}
 	when := "stay"
-	if move {
+	switch move {
+	case worker.MoveToTime:
 		when = dueArg(after)
+	case worker.MoveNow:
+		when = "now"
 	}
 	reply, err := q.everywhere(ctx, editScript, after.Queue, after.ID, rueidis.BinaryString(is), rueidis.BinaryString(willBe), when)
 	if err != nil {
-		return due, explain(doing, after.Queue, err)
+		return edited, explain(doing, after.Queue, err)
 	}
 	texts, err := textsOf(reply)
-	if err == nil && len(texts) != 2 {
-		err = &replyError{editScript.Name, "not two parts"}
+	if err == nil && len(texts) != 3 {
+		err = &replyError{editScript.Name, "not three parts"}
 	}
 	if err == nil {
 		err = notEdited(texts[0], after.ID)
 	}
 	if err != nil {
-		return due, explain(doing, after.Queue, err)
+		return edited, explain(doing, after.Queue, err)
 	}
 	if texts[1] != "0" {
-		due = timeOf(texts[1])
+		edited.Due = timeOf(texts[1])
 	}
-	return due, nil
+	if edited.Token, err = strconv.ParseInt(texts[2], 10, 64); err != nil {
+		return worker.Edited{}, explain(doing, after.Queue, &replyError{editScript.Name, "a token that is no number"})
+	}
+	return edited, nil
 }
 
 // notEdited says why a job was not edited, by the script's word for it; nil when it was.

@@ -19,7 +19,7 @@ func moveTo(t testing.TB, q *redisqueue.Queue, id string, delay time.Duration) {
 	before, err := q.Find(context.Background(), "default", id)
 	require.NoError(t, err)
 	info.Job.Delay, info.Job.RunAt = delay, time.Time{}
-	_, err = q.Edit(context.Background(), before.Job, info.Job, true)
+	_, err = q.Edit(context.Background(), before.Job, info.Job, worker.MoveToTime)
 	require.NoError(t, err)
 }
 
@@ -95,7 +95,7 @@ func TestAJobOfAnotherVersionIsNotEdited(t *testing.T) {
 		s.ok("RPUSH", key("pending"), "a")
 		info, err := q.Find(context.Background(), "default", "a")
 		require.NoError(t, err)
-		_, err = q.Edit(context.Background(), info.Job, info.Job, false)
+		_, err = q.Edit(context.Background(), info.Job, info.Job, worker.MoveNone)
 		require.ErrorIs(t, err, worker.ErrJobChanged)
 		require.Contains(t, s.hash("jobs")["a"], "new")
 	})

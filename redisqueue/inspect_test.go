@@ -97,7 +97,7 @@ func TestPagesCostTheSameWhateverWaits(t *testing.T) {
 	single := func(id string) {
 		info, err := q.Find(ctx, "default", id)
 		require.NoError(t, err)
-		_, err = q.Edit(ctx, info.Job, info.Job, true)
+		_, err = q.Edit(ctx, info.Job, info.Job, worker.MoveToTime)
 		require.NoError(t, err)
 		mark(t, q, id)
 		remove(t, q, id)
@@ -171,7 +171,7 @@ func TestEntriesThatDoNotCountAreNotListed(t *testing.T) {
 			info.Job.Delay = delay
 			before, err := q.Find(ctx, "default", id)
 			require.NoError(t, err)
-			_, err = q.Edit(ctx, before.Job, info.Job, true)
+			_, err = q.Edit(ctx, before.Job, info.Job, worker.MoveToTime)
 			require.NoError(t, err)
 		}
 		suspect(t, s, "suspect", 2)

@@ -220,7 +220,7 @@ func (m *model) edit() {
 	require.NoError(m.t, err)
 	after := newJob(m.t, worker.WithID(id))
 	after.Delay = time.Duration(m.dice.IntN(3)) * time.Duration(m.dice.IntN(2000)) * time.Millisecond
-	_, err = m.q.Edit(ctx, info.Job, after, m.dice.IntN(3) > 0)
+	_, err = m.q.Edit(ctx, info.Job, after, worker.Move(m.dice.IntN(3)))
 	switch {
 	case info.Place == worker.PlaceHeld:
 		require.ErrorIs(m.t, err, worker.ErrJobActive)

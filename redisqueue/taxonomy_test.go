@@ -69,7 +69,7 @@ var operations = []struct {
 		return err
 	}},
 	{"edit", func(ctx context.Context, _ *testing.T, s *stage) error {
-		_, err := s.queue.Edit(ctx, s.waiting, s.waiting, true)
+		_, err := s.queue.Edit(ctx, s.waiting, s.waiting, worker.MoveToTime)
 		return err
 	}},
 	{"claim", func(ctx context.Context, _ *testing.T, s *stage) error {
@@ -130,7 +130,7 @@ var operations = []struct {
 		if err != nil {
 			return err
 		}
-		_, err = s.queue.Replace(ctx, holders[0].Job, holders[0].Job)
+		_, _, err = s.queue.Replace(ctx, holders[0].Job, holders[0].Job)
 		return err
 	}},
 	{"pause", func(ctx context.Context, _ *testing.T, s *stage) error {

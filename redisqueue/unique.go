@@ -123,27 +123,27 @@ func (q *Queue) holders(ctx context.Context, queue string, jobs []*worker.Job, p
 }
 
 // Replace makes a waiting job another one.
-func (q *Queue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, error) {
+func (q *Queue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
 	const doing = "replace a job on"
 	if before == nil || after == nil || before.ID != after.ID || before.Queue != after.Queue ||
 		before.Unique == nil || after.Unique == nil || before.Unique.Key != after.Unique.Key {
-		return worker.PlaceUnknown, errors.New("replace: the two are not of one id, queue and unique key")
+		return worker.PlaceUnknown, 0, errors.New("replace: the two are not of one id, queue and unique key")
 	}
 	is, err := worker.EncodeJob(before)
 	if err != nil {
-		return worker.PlaceUnknown, fmt.Errorf("replace: %w", err)
+		return worker.PlaceUnknown, 0, fmt.Errorf("replace: %w", err)
 	}
 	willBe, err := worker.EncodeJob(after)
 	if err != nil {
-		return worker.PlaceUnknown, fmt.Errorf("replace: %w", err)
+		return worker.PlaceUnknown, 0, fmt.Errorf("replace: %w", err)
 	}
 	reply, err := q.everywhereBy(ctx, q.accept, replaceScript, after.Queue, after.Unique, after.ID,
 		rueidis.BinaryString(is), rueidis.BinaryString(willBe), dueArg(after), expiryArg(after))
 	if err != nil {
-		return worker.PlaceUnknown, explain(doing, after.Queue, err)
+		return worker.PlaceUnknown, 0, explain(doing, after.Queue, err)
 	}
-	name, err := reply[0].ToString()
-	return placeNamed(name), explain(doing, after.Queue, err)
+	place, token, err := placeAndNumber(replaceScript, reply)
+	return place, token, explain(doing, after.Queue, err)
 }
 
 // uniqueOf returns the unique key that a job's end frees, as the queue has it: nil when there is none.

@@ -192,7 +192,7 @@ func TestReplaceLeavesEachJobInOnePlace(t *testing.T) {
 			worker.At(time.Now().Add(-time.Hour)),
 		} {
 			after := newJob(t, worker.WithID(job.ID), option, one(worker.UniquePolicy{For: 2 * time.Hour}))
-			place, err := q.Replace(context.Background(), before, after)
+			place, _, err := q.Replace(context.Background(), before, after)
 			require.NoError(t, err)
 			require.Equal(t, worker.PlaceWaiting, place, i)
 			accounted(t, s, job.ID, "next")
@@ -221,7 +221,7 @@ func TestReplaceComparesWhatItReplaces(t *testing.T) {
 		for i := range 8 {
 			all.Go(func() {
 				after := newJob(t, worker.WithID(job.ID), one(worker.UniquePolicy{}), worker.WithHeader("by", strconv.Itoa(i)))
-				place, err := q.Replace(context.Background(), job, after)
+				place, _, err := q.Replace(context.Background(), job, after)
 				if err != nil {
 					t.Errorf("replace: %v", err)
 				}

@@ -20,7 +20,7 @@ type faultyQueue struct {
 	reopen  func(context.Context, *worker.Job) error
 	know    func(queue string, ids []string) []worker.Place
 	holders func([]*worker.Job, []worker.Holder)
-	replace func(ctx context.Context, before, after *worker.Job) (worker.Place, error)
+	replace func(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error)
 	paused  func(*MemoryQueue, *lane, bool) // after each pause and resume
 	stats   func(*worker.QueueStats)
 	ping    func(context.Context) error
@@ -29,7 +29,7 @@ type faultyQueue struct {
 	activity func(*worker.Activity)
 	list     func(context.Context, string, worker.ListOptions) (worker.JobPage, error)
 	find     func(context.Context, string, string) (worker.JobInfo, error)
-	edit     func(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error)
+	edit     func(ctx context.Context, before, after *worker.Job, move worker.Move) (worker.Edited, error)
 	forget   func(context.Context, string, []string) (int, error)
 	last     func(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error)
 	tick     func(ctx context.Context, name string, tick time.Time, job *worker.Job) (bool, error)
@@ -167,7 +167,7 @@ func (q *faultyQueue) Find(ctx context.Context, queue, id string) (worker.JobInf
 	return q.MemoryQueue.Find(ctx, queue, id)
 }
 
-func (q *faultyQueue) Edit(ctx context.Context, before, after *worker.Job, move bool) (time.Time, error) {
+func (q *faultyQueue) Edit(ctx context.Context, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
 	if q.edit != nil {
 		return q.edit(ctx, before, after, move)
 	}

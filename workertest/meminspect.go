@@ -190,17 +190,17 @@ func (e *entry) info(queue string) worker.JobInfo {
 }
 
 // Edit implements worker.Editor.
-func (q *MemoryQueue) Edit(ctx context.Context, before, after *worker.Job, move bool) (due time.Time, err error) {
+func (q *MemoryQueue) Edit(ctx context.Context, before, after *worker.Job, move worker.Move) (edited worker.Edited, err error) {
 	if err := q.begin(ctx, "Edit"); err != nil {
-		return due, err
+		return edited, err
 	}
 	is, err := worker.EncodeJob(before)
 	if err != nil {
-		return due, fmt.Errorf("edit: %w", err)
+		return edited, fmt.Errorf("edit: %w", err)
 	}
 	body, err := worker.EncodeJob(after)
 	if err != nil {
-		return due, fmt.Errorf("edit: %w", err)
+		return edited, fmt.Errorf("edit: %w", err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -219,20 +219,25 @@ func (q *MemoryQueue) Edit(ctx context.Context, before, after *worker.Job, move 
 		err = worker.ErrJobChanged
 	}
 	if err != nil {
-		return due, fmt.Errorf("edit job %q: %w", after.ID, err)
+		return edited, fmt.Errorf("edit job %q: %w", after.ID, err)
 	}
 	e.become(body)
-	if at := q.dueTime(after); move && (e.list == nil || at.After(q.now())) {
+	var at time.Time // at once
+	if move == worker.MoveToTime {
+		at = q.dueTime(after)
+	}
+	if move != worker.MoveNone && (e.list == nil || at.After(q.now())) {
 		l.unlink(e)
 		l.wait(e, at)
 		if e.runnable = q.now(); at.After(e.runnable) {
 			e.runnable = at
 		}
 	}
+	edited.Token = q.drawLocked(0)
 	if e.list == nil && e.due.After(q.now()) {
-		due = e.due
+		edited.Due = e.due
 	}
-	return due, nil
+	return edited, nil
 }
 
 // Forget implements worker.Editor.

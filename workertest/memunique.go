@@ -84,21 +84,21 @@ func (q *MemoryQueue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worke
 }
 
 // Replace implements worker.Uniquer.
-func (q *MemoryQueue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, error) {
+func (q *MemoryQueue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
 	if err := q.begin(ctx, "Replace"); err != nil {
-		return worker.PlaceUnknown, err
+		return worker.PlaceUnknown, 0, err
 	}
 	if before == nil || after == nil || before.ID != after.ID || before.Queue != after.Queue ||
 		before.Unique == nil || after.Unique == nil || before.Unique.Key != after.Unique.Key {
-		return worker.PlaceUnknown, errors.New("replace: the two are not of one id, queue and unique key")
+		return worker.PlaceUnknown, 0, errors.New("replace: the two are not of one id, queue and unique key")
 	}
 	is, err := worker.EncodeJob(before)
 	if err != nil {
-		return worker.PlaceUnknown, fmt.Errorf("replace: %w", err)
+		return worker.PlaceUnknown, 0, fmt.Errorf("replace: %w", err)
 	}
 	body, err := worker.EncodeJob(after)
 	if err != nil {
-		return worker.PlaceUnknown, fmt.Errorf("replace: %w", err)
+		return worker.PlaceUnknown, 0, fmt.Errorf("replace: %w", err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -106,18 +106,18 @@ func (q *MemoryQueue) Replace(ctx context.Context, before, after *worker.Job) (w
 	e := l.entries[after.ID]
 	switch {
 	case e == nil:
-		return worker.PlaceUnknown, nil
+		return worker.PlaceUnknown, 0, nil
 	case e.place != worker.PlaceWaiting:
-		return e.place, nil
+		return e.place, 0, nil
 	case e.canceled:
-		return worker.PlaceDead, nil
+		return worker.PlaceDead, 0, nil
 	case l.holder(after.Unique.Key) != e.id || !bytes.Equal(e.body, is):
-		return worker.PlaceUnknown, nil
+		return worker.PlaceUnknown, 0, nil
 	}
 	_ = l.lock(after) // it has the key
 	e.checkpoint = nil
 	l.rewrite(e, body, q.dueTime(after))
-	return worker.PlaceWaiting, nil
+	return worker.PlaceWaiting, q.drawLocked(0), nil
 }
 
 // rewrite gives a waiting entry another body and due time. One that is in line keeps its place unless it is due later.

@@ -18,6 +18,10 @@ var editRows = []row[*queueBench]{
 		promise: "a scheduled job that is moved is claimed at its new time, at once if that is past"},
 	{name: "edit back and forth", run: editBackAndForth,
 		promise: "however often a job is moved, it is claimed once"},
+	{name: "edit to now", run: editToNow,
+		promise: "a job that is to run now is due at once, whatever it says, and could run since then"},
+	{name: "edits in order", run: editTokens,
+		promise: "each edit draws a token larger than those of the claims, cancels and edits before"},
 	{name: "edit tells since when", run: editRunnable,
 		promise: "a job that is moved tells the new time as the one since when it could run"},
 	{name: "edit refused", run: editRefused,
@@ -37,16 +41,16 @@ func (b *queueBench) editor() worker.Editor {
 }
 
 // edit changes a job that must let it, and returns when it is due.
-func (b *queueBench) edit(id string, move bool, change func(*worker.Job)) time.Time {
+func (b *queueBench) edit(id string, move worker.Move, change func(*worker.Job)) time.Time {
 	b.Helper()
 	editor := b.editor()
 	before, err := b.inspector().Find(b.ctx, b.name, id)
 	b.ok(err, "find")
 	after := copyJob(before.Job)
 	change(after)
-	due, err := editor.Edit(b.ctx, before.Job, after, move)
+	edited, err := editor.Edit(b.ctx, before.Job, after, move)
 	b.ok(err, "edit")
-	return due
+	return edited.Due
 }
 
 func editPayload(b *queueBench) {
@@ -58,13 +62,13 @@ func editPayload(b *queueBench) {
 		job.Payload = json.RawMessage(`{"n": 22}`)
 		job.Headers = map[string]string{"edited": "yes"}
 	}
-	if due := b.edit(jobs[2].ID, false, second); !due.IsZero() {
+	if due := b.edit(jobs[2].ID, worker.MoveNone, second); !due.IsZero() {
 		b.Fatalf("the edited job is due at %v, want now", due)
 	}
-	if due := b.edit(jobs[3].ID, false, second); due.Before(b.now().Add(time.Minute)) {
+	if due := b.edit(jobs[3].ID, worker.MoveNone, second); due.Before(b.now().Add(time.Minute)) {
 		b.Fatalf("the edited job is due at %v, want in an hour", due)
 	}
-	b.edit(jobs[0].ID, false, second)
+	b.edit(jobs[0].ID, worker.MoveNone, second)
 	claimed := c.claim(3)
 	for _, job := range claimed {
 		attempt := 1
@@ -82,7 +86,7 @@ func editPayload(b *queueBench) {
 func editToLater(b *queueBench) {
 	jobs := b.enqueue(b.jobs(3)...)
 	start := b.now()
-	due := b.edit(jobs[0].ID, true, func(job *worker.Job) { job.Delay = time.Second })
+	due := b.edit(jobs[0].ID, worker.MoveToTime, func(job *worker.Job) { job.Delay = time.Second })
 	if wait := due.Sub(start); wait < 500*time.Millisecond || wait > b.patience+time.Second {
 		b.Fatalf("the edited job is due after %v, want a second", wait)
 	}
@@ -101,21 +105,74 @@ func editToSooner(b *queueBench) {
 	jobs := b.enqueue(b.job(worker.After(time.Hour)), b.job(worker.After(time.Hour)))
 	c := b.consume()
 	c.none("they are scheduled")
-	if due := b.edit(jobs[0].ID, true, func(job *worker.Job) { job.RunAt = time.Time{} }); !due.IsZero() {
+	if due := b.edit(jobs[0].ID, worker.MoveToTime, func(job *worker.Job) { job.RunAt = time.Time{} }); !due.IsZero() {
 		b.Fatalf("the edited job is due at %v, want now", due)
 	}
 	b.sameOrder(c.claim(1), jobs[:1])
-	b.edit(jobs[1].ID, true, func(job *worker.Job) { job.Delay = 300 * time.Millisecond })
+	b.edit(jobs[1].ID, worker.MoveToTime, func(job *worker.Job) { job.Delay = 300 * time.Millisecond })
 	c.none("it is due later")
 	b.sameOrder(c.claim(1), jobs[1:])
+}
+
+func editToNow(b *queueBench) {
+	b.editor()
+	jobs := b.enqueue(b.job(worker.After(time.Hour)), b.job())
+	c := b.consume()
+	held := c.one()
+	c.settleAfter(worker.ActionRetry, time.Hour, held)
+	for _, id := range []string{jobs[0].ID, held.ID} {
+		before := b.now()
+		if due := b.edit(id, worker.MoveNow, func(*worker.Job) {}); !due.IsZero() {
+			b.Fatalf("the edited job is due at %v, want now", due)
+		}
+		after := b.now()
+		b.pass(aWhile)
+		job := c.one()
+		if job.ID != id {
+			b.Fatalf("claimed %s, want %s", job.ID, id)
+		}
+		b.sinceAbout(job, before, after, "after it was to run now")
+	}
+	c.none("they are held")
+}
+
+func editTokens(b *queueBench) {
+	editor := b.editor()
+	jobs := b.enqueue(b.jobs(2)...)
+	c := b.consume()
+	held := c.one()
+	last := held.Token
+	c.settle(worker.ActionRelease, held)
+	later := func(token int64, what string) {
+		b.Helper()
+		if token <= last {
+			b.Fatalf("%s has token %d, want more than %d", what, token, last)
+		}
+		last = token
+	}
+	for range 3 {
+		for _, id := range []string{jobs[0].ID, jobs[1].ID} {
+			info, err := b.inspector().Find(b.ctx, b.name, id)
+			b.ok(err, "find")
+			edited, err := editor.Edit(b.ctx, info.Job, info.Job, worker.MoveNone)
+			b.ok(err, "edit")
+			later(edited.Token, "an edit")
+		}
+	}
+	if canceler, ok := b.queue.(worker.Canceler); ok {
+		mark, err := canceler.MarkCanceled(b.ctx, b.name, jobs[1].ID)
+		b.ok(err, "mark")
+		later(mark.Token, "a cancel")
+	}
+	later(c.one().Token, "a claim")
 }
 
 func editBackAndForth(b *queueBench) {
 	b.editor()
 	jobs := b.enqueue(b.jobs(3)...)
 	for range 3 {
-		b.edit(jobs[1].ID, true, func(job *worker.Job) { job.Delay = time.Hour })
-		b.edit(jobs[1].ID, true, func(job *worker.Job) { job.Delay, job.RunAt = 0, time.Time{} })
+		b.edit(jobs[1].ID, worker.MoveToTime, func(job *worker.Job) { job.Delay = time.Hour })
+		b.edit(jobs[1].ID, worker.MoveToTime, func(job *worker.Job) { job.Delay, job.RunAt = 0, time.Time{} })
 	}
 	c := b.consume()
 	claimed := c.claim(3)
@@ -136,7 +193,7 @@ func editRunnable(b *queueBench) {
 	for _, wait := range []time.Duration{0, 4 * aWhile} { // sooner and later than it waits for
 		c.settleAfter(worker.ActionRetry, 2*aWhile, job)
 		before := b.now()
-		b.edit(jobs[0].ID, true, func(job *worker.Job) { job.Delay, job.RunAt = wait, time.Time{} })
+		b.edit(jobs[0].ID, worker.MoveToTime, func(job *worker.Job) { job.Delay, job.RunAt = wait, time.Time{} })
 		after := b.now()
 		b.pass(wait + aWhile)
 		job = c.one()
@@ -154,7 +211,7 @@ func editRefused(b *queueBench) {
 		b.Helper()
 		after := copyJob(job)
 		after.Payload = json.RawMessage(`{"n":9}`)
-		if _, err := editor.Edit(b.ctx, job, after, false); !errors.Is(err, want) {
+		if _, err := editor.Edit(b.ctx, job, after, worker.MoveNone); !errors.Is(err, want) {
 			b.Fatalf("edit: %v, want %v", err, want)
 		}
 	}
@@ -165,7 +222,7 @@ func editRefused(b *queueBench) {
 	try(other, worker.ErrJobChanged)
 	after := copyJob(dead)
 	after.Payload = json.RawMessage(`{"n":9}`)
-	if _, err := editor.Edit(b.ctx, dead, after, true); !errors.As(err, new(*worker.FinishedError)) {
+	if _, err := editor.Edit(b.ctx, dead, after, worker.MoveToTime); !errors.As(err, new(*worker.FinishedError)) {
 		b.Fatalf("edit of a dead job: %v, want a *FinishedError", err)
 	}
 	if canceler, ok := b.queue.(worker.Canceler); ok {

@@ -199,9 +199,9 @@ var forgetsTimes = changesInfos("tells of no times", func(info *worker.JobInfo) 
 })
 
 // edits breaks how jobs are edited.
-func edits(what string, edit func(q *MemoryQueue, before, after *worker.Job, move bool) (time.Time, error)) broken[worker.Queue] {
+func edits(what string, edit func(q *MemoryQueue, before, after *worker.Job, move worker.Move) (worker.Edited, error)) broken[worker.Queue] {
 	return faulty(what, func(q *faultyQueue) {
-		q.edit = func(_ context.Context, before, after *worker.Job, move bool) (time.Time, error) {
+		q.edit = func(_ context.Context, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
 			return edit(q.MemoryQueue, before, after, move)
 		}
 	})
@@ -209,62 +209,83 @@ func edits(what string, edit func(q *MemoryQueue, before, after *worker.Job, mov
 
 var (
 	// editsNothing takes every edit for done.
-	editsNothing = edits("edits nothing", func(q *MemoryQueue, _, after *worker.Job, _ bool) (time.Time, error) {
+	editsNothing = edits("edits nothing", func(q *MemoryQueue, _, after *worker.Job, _ worker.Move) (worker.Edited, error) {
 		info, err := q.Find(context.Background(), after.Queue, after.ID)
-		return info.Due, err
+		return worker.Edited{Due: info.Due, Token: 1 << 60}, err
 	})
 	// movesAlways looks at the times of a job that is to stay where it is.
-	movesAlways = edits("moves what is to stay", func(q *MemoryQueue, before, after *worker.Job, _ bool) (time.Time, error) {
+	movesAlways = edits("moves what is to stay", func(q *MemoryQueue, before, after *worker.Job, _ worker.Move) (worker.Edited, error) {
 		after.RunAt = time.Time{}
-		return q.Edit(context.Background(), before, after, true)
+		return q.Edit(context.Background(), before, after, worker.MoveToTime)
 	})
 	// movesNothing edits jobs where they are.
-	movesNothing = edits("moves nothing", func(q *MemoryQueue, before, after *worker.Job, _ bool) (time.Time, error) {
-		return q.Edit(context.Background(), before, after, false)
+	movesNothing = edits("moves nothing", func(q *MemoryQueue, before, after *worker.Job, _ worker.Move) (worker.Edited, error) {
+		return q.Edit(context.Background(), before, after, worker.MoveNone)
 	})
+	// movesByTheJob does not hurry a job that says when it is due.
+	movesByTheJob = edits("moves to now by what the job says",
+		func(q *MemoryQueue, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
+			if move == worker.MoveNow {
+				move = worker.MoveToTime
+			}
+			return q.Edit(context.Background(), before, after, move)
+		})
+	// drawsNothing tells the same token of all edits.
+	drawsNothing = edits("draws no token", func(q *MemoryQueue, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
+		edited, err := q.Edit(context.Background(), before, after, move)
+		edited.Token = 1
+		return edited, err
+	})
+	// drawsAlone counts edits for themselves.
+	drawsAlone = edits("draws tokens of another kind",
+		func(q *MemoryQueue, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
+			edited, err := q.Edit(context.Background(), before, after, move)
+			edited.Token += 1 << 40
+			return edited, err
+		})
 	// editsAnything replaces bodies without a look at the jobs.
-	editsAnything = edits("edits whatever there is", func(q *MemoryQueue, _, after *worker.Job, _ bool) (due time.Time, err error) {
+	editsAnything = edits("edits whatever there is", func(q *MemoryQueue, _, after *worker.Job, _ worker.Move) (edited worker.Edited, err error) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		body, err := worker.EncodeJob(after)
 		if e := q.laneLocked(after.Queue).entries[after.ID]; e != nil {
 			e.become(body)
 		}
-		return due, err
+		return edited, err
 	})
 	// startsOver makes new jobs of those that are edited.
-	startsOver = edits("forgets attempts", func(q *MemoryQueue, before, after *worker.Job, move bool) (time.Time, error) {
-		due, err := q.Edit(context.Background(), before, after, move)
+	startsOver = edits("forgets attempts", func(q *MemoryQueue, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
+		edited, err := q.Edit(context.Background(), before, after, move)
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if e := q.laneLocked(after.Queue).entries[after.ID]; e != nil {
 			e.attempts = 0
 		}
-		return due, err
+		return edited, err
 	})
 	// leavesACopy leaves a second entry in line.
-	leavesACopy = edits("leaves a moved job in line, too", func(q *MemoryQueue, before, after *worker.Job, move bool) (time.Time, error) {
-		due, err := q.Edit(context.Background(), before, after, move)
+	leavesACopy = edits("leaves a moved job in line, too", func(q *MemoryQueue, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
+		edited, err := q.Edit(context.Background(), before, after, move)
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		l := q.laneLocked(after.Queue)
-		if e := l.entries[after.ID]; err == nil && move && !due.IsZero() {
+		if e := l.entries[after.ID]; err == nil && move != worker.MoveNone && !edited.Due.IsZero() {
 			l.wait(&entry{id: e.id, body: e.body}, time.Time{})
 		}
-		return due, err
+		return edited, err
 	})
 	// remembersTheRetry keeps since when a job could run.
 	remembersTheRetry = edits("remembers when a moved job was to be retried",
-		func(q *MemoryQueue, before, after *worker.Job, move bool) (time.Time, error) {
+		func(q *MemoryQueue, before, after *worker.Job, move worker.Move) (worker.Edited, error) {
 			q.mu.Lock()
 			e := q.laneLocked(after.Queue).entries[after.ID]
 			was := e.runnable
 			q.mu.Unlock()
-			due, err := q.Edit(context.Background(), before, after, move)
+			edited, err := q.Edit(context.Background(), before, after, move)
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			e.runnable = was
-			return due, err
+			return edited, err
 		})
 )
 
@@ -273,6 +294,8 @@ var badAtEdit = map[string][]broken[worker.Queue]{
 	"edit to later":         {editsNothing, movesNothing, leavesACopy},
 	"edit to sooner":        {editsNothing, movesNothing},
 	"edit back and forth":   {leavesACopy},
+	"edit to now":           {movesNothing, movesByTheJob, remembersTheRetry},
+	"edits in order":        {drawsNothing, drawsAlone},
 	"edit tells since when": {movesNothing, remembersTheRetry},
 	"edit refused":          {editsNothing, editsAnything},
 	"forget": {

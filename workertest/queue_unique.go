@@ -291,14 +291,15 @@ func (b *queueBench) successor(of *worker.Job, opts ...worker.JobOption) *worker
 	return job
 }
 
-// replaces fails the row unless replacing ends so.
-func (b *queueBench) replaces(before, after *worker.Job, want worker.Place) {
+// replaces fails the row unless replacing ends so, and returns the token that was drawn.
+func (b *queueBench) replaces(before, after *worker.Job, want worker.Place) int64 {
 	b.Helper()
-	place, err := b.uniquer().Replace(b.ctx, before, after)
+	place, token, err := b.uniquer().Replace(b.ctx, before, after)
 	b.ok(err, "replace")
 	if place != want {
 		b.Fatalf("replaced in place %d, want %d", place, want)
 	}
+	return token
 }
 
 func replace(b *queueBench) {
@@ -310,10 +311,14 @@ func replace(b *queueBench) {
 		b.ok(keeper.Checkpoint(b.ctx, held, []byte("1")), "checkpoint")
 	}
 	c.settle(worker.ActionRetry, held)
-	c.settle(worker.ActionRelease, c.one())
+	held = c.one()
+	c.settle(worker.ActionRelease, held)
 	next := b.enqueue(b.job())[0]
-	b.replaces(first, b.successor(first), worker.PlaceWaiting)
+	token := b.replaces(first, b.successor(first), worker.PlaceWaiting)
 	got := c.claim(2)
+	if token <= held.Token || token >= got[0].Token {
+		b.Fatalf("the token is %d, want one between those of the claims, %d and %d", token, held.Token, got[0].Token)
+	}
 	b.sameOrder(got, []*worker.Job{first, next})
 	if string(got[0].Payload) != `{"n": 2}` || got[0].Headers["name"] != "new" || got[0].CheckpointData != nil || got[0].Attempt != 2 {
 		b.Fatalf("payload %s, headers %v, checkpoint %q, attempt %d: want those of the successor, and attempt 2",

@@ -17,7 +17,7 @@ func (q *faultyQueue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worke
 	return got, err
 }
 
-func (q *faultyQueue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, error) {
+func (q *faultyQueue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
 	if q.replace != nil {
 		return q.replace(ctx, before, after)
 	}
@@ -152,17 +152,17 @@ func unlocks(what string, free func(s *session, job *worker.Job)) broken[worker.
 // changesReplaced does something to the entry that was replaced.
 func changesReplaced(what string, change func(l *lane, e *entry, before entry)) broken[worker.Queue] {
 	return faulty(what, func(q *faultyQueue) {
-		q.replace = func(ctx context.Context, before, after *worker.Job) (worker.Place, error) {
+		q.replace = func(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
 			l := q.laneLocked(after.Queue)
 			was := entry{}
 			if e := l.entries[after.ID]; e != nil {
 				was = *e
 			}
-			place, err := q.MemoryQueue.Replace(ctx, before, after)
+			place, token, err := q.MemoryQueue.Replace(ctx, before, after)
 			if place == worker.PlaceWaiting {
 				change(l, l.entries[after.ID], was)
 			}
-			return place, err
+			return place, token, err
 		}
 	})
 }
@@ -170,7 +170,7 @@ func changesReplaced(what string, change func(l *lane, e *entry, before entry)) 
 // replacesAfter does something to a queue before it replaces.
 func replacesAfter(what string, spoil func(l *lane, e *entry, before *worker.Job) *worker.Job) broken[worker.Queue] {
 	return faulty(what, func(q *faultyQueue) {
-		q.replace = func(ctx context.Context, before, after *worker.Job) (worker.Place, error) {
+		q.replace = func(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
 			l := q.laneLocked(after.Queue)
 			if e := l.entries[after.ID]; e != nil {
 				before = spoil(l, e, before)
@@ -341,8 +341,16 @@ var badAtUnique = map[string][]broken[worker.Queue]{
 		tellsHolders("keeps all out", func(_ *worker.Job, h *worker.Holder) { h.ID = "nobody" }),
 	},
 	"replace": {
+		faulty("draws no token", func(q *faultyQueue) {
+			q.replace = func(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
+				place, _, err := q.MemoryQueue.Replace(ctx, before, after)
+				return place, 1, err
+			}
+		}),
 		faulty("replaces nothing", func(q *faultyQueue) {
-			q.replace = func(context.Context, *worker.Job, *worker.Job) (worker.Place, error) { return worker.PlaceWaiting, nil }
+			q.replace = func(context.Context, *worker.Job, *worker.Job) (worker.Place, int64, error) {
+				return worker.PlaceWaiting, q.token + 1, nil
+			}
 		}),
 		changesReplaced("keeps checkpoints", func(_ *lane, e *entry, before entry) { e.checkpoint = before.checkpoint }),
 		changesReplaced("counts attempts anew", func(_ *lane, e *entry, _ entry) { e.attempts = 0 }),
@@ -361,9 +369,9 @@ var badAtUnique = map[string][]broken[worker.Queue]{
 	},
 	"replace what waits": {
 		faulty("says that it has replaced", func(q *faultyQueue) {
-			q.replace = func(ctx context.Context, before, after *worker.Job) (worker.Place, error) {
-				_, err := q.MemoryQueue.Replace(ctx, before, after)
-				return worker.PlaceWaiting, err
+			q.replace = func(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
+				_, token, err := q.MemoryQueue.Replace(ctx, before, after)
+				return worker.PlaceWaiting, token, err
 			}
 		}),
 		replacesAfter("doesn't compare", func(_ *lane, e *entry, _ *worker.Job) *worker.Job { return e.job() }),

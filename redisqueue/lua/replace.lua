@@ -1,6 +1,6 @@
 -- replace: makes a waiting job another one that has the same id and unique key, if it is still the one that was read. A job
 -- that waited in a list and is due later now leaves its entry there, which no longer counts.
--- Includes: now, wake, schedule, history, whole, discount, move, place, holder
+-- Includes: now, wake, schedule, history, whole, discount, move, token, place, holder
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -12,14 +12,15 @@
 -- KEYS[9] dead
 -- KEYS[10] wake
 -- KEYS[11] unique
--- KEYS[12] inflight...
+-- KEYS[12] token
+-- KEYS[13] inflight...
 -- ARGV[1] id
 -- ARGV[2] encoded job as it was read
 -- ARGV[3] encoded job as it is to be
 -- ARGV[4] when it is due: '' now, '+ms' from now, 'ms' at that time
 -- ARGV[5] expiry of the key in ms
 -- ARGV[6…] the workers whose inflight hashes are given, which must be all
--- Returns {'waiting'} when that is done, else {place} with another place: 'dead' also for one that is marked as canceled,
+-- Returns {'waiting', token} with a token of its own when that is done, else {place, 0} with another place: 'dead' also for one that is marked as canceled,
 --   'unknown' also for one that is no longer what was read, or has no longer the key. Or {'again', worker, …}.
 local pending = KEYS[1]
 local jobs = KEYS[2]
@@ -32,6 +33,7 @@ local scheduled = KEYS[8]
 local dead = KEYS[9]
 local wake = KEYS[10]
 local unique = KEYS[11]
+local token = KEYS[12]
 
 redis.call('ZREM', scheduled, '')
 redis.call('LLEN', pending)
@@ -45,18 +47,20 @@ if again then
 end
 
 local id = ARGV[1]
-local place = place_of(id, jobs, dead, 12)
+local place = place_of(id, jobs, dead, 13)
 if place == 'waiting' and redis.call('HEXISTS', cancels, id) == 1 then
   place = 'dead'
 elseif place == 'waiting' and (holder_of(unique) ~= id or redis.call('HGET', jobs, id) ~= ARGV[2]) then
   place = 'unknown'
 end
 if place ~= 'waiting' then
-  return {place}
+  return {place, 0}
 end
 
 local now, due = now_ms(), ARGV[4]
 local at = due == '' and now or tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
+local drawn = next_token(token, now, '0')
+redis.call('SET', token, string.format('%.0f', drawn))
 redis.call('HSET', jobs, id, ARGV[3])
 redis.call('SET', unique, id, 'PX', ARGV[5])
 redis.call('HDEL', checkpoints, id)
@@ -66,4 +70,4 @@ if value then -- since when it can run is another time now
   redis.call('HSET', history, id, attempts .. ' ' .. crashes)
 end
 move_waiting(id, at, now, scheduled, void, wake)
-return {place}
+return {place, drawn}
