@@ -264,8 +264,12 @@ func (j *Job) setNewID() {
 // snapshot copies what a producer sets: the job is its owner's again while others may still look at the copy. The
 // payload's bytes are shared, as nobody changes them.
 func (j *Job) snapshot() *Job {
+	unique := j.Unique
+	if unique != nil {
+		unique = new(*unique)
+	}
 	return &Job{
-		ID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, Key: j.Key, Unique: j.Unique, Payload: j.Payload,
+		ID: j.ID, Type: j.Type, Queue: j.Queue, Topic: j.Topic, Key: j.Key, Unique: unique, Payload: j.Payload,
 		Headers: maps.Clone(j.Headers), Retry: j.Retry, Timeout: j.Timeout, Delay: j.Delay,
 		RunAt: j.RunAt, ExpiresAt: j.ExpiresAt, EnqueuedAt: j.EnqueuedAt,
 	}

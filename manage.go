@@ -122,12 +122,14 @@ func (c *Client) changed(info JobInfo, change func(*Job, Place) (Move, error)) (
 		return nil, move, err
 	}
 	if after.ID != before.ID || after.Type != before.Type || after.Queue != before.Queue || after.Topic != before.Topic ||
-		after.Key != before.Key || after.Unique != before.Unique || !after.EnqueuedAt.Equal(before.EnqueuedAt) {
+		after.Key != before.Key || !sameUnique(after.Unique, before.Unique) || !after.EnqueuedAt.Equal(before.EnqueuedAt) {
 		return nil, move, errors.New("the id, type, queue, topic, key, unique key and time of enqueue must stay")
 	}
 	after.complete()
 	return after, move, after.check(c.maxPayload)
 }
+
+func sameUnique(a, b *Unique) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // recordEdit saves the status of an edited job.
 func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job *Job, edited Edited) error {

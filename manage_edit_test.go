@@ -207,18 +207,23 @@ func TestEditKeepsWhatAJobIs(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, noop)
 		client := r.pool.Client()
-		job := r.enqueue(1)
+		job := r.enqueue(1, worker.UniqueBy("one", worker.UniquePolicy{}))
 		for name, change := range map[string]func(*worker.Job){
 			"id":      func(job *worker.Job) { job.ID = "other" },
 			"type":    func(job *worker.Job) { job.Type = "other" },
 			"queue":   func(job *worker.Job) { job.Queue = "other" },
 			"topic":   func(job *worker.Job) { job.Topic = "other" },
 			"key":     func(job *worker.Job) { job.Key = "other" },
+			"unique":  func(job *worker.Job) { job.Unique = nil },
+			"period":  func(job *worker.Job) { job.Unique.For = time.Minute },
 			"payload": func(job *worker.Job) { job.Payload = json.RawMessage(`{`) },
 		} {
 			err := client.Edit(t.Context(), job.ID, func(job *worker.Job) error { change(job); return nil })
 			require.Error(t, err, name)
 		}
+		require.Zero(t, r.last(job.ID).Job.Unique.For)
+		job.Unique.Key = "another" // it is its owner's again
+		require.Equal(t, "one", r.last(job.ID).Job.Unique.Key)
 		refused := errors.New("no")
 		require.ErrorIs(t, client.Edit(t.Context(), job.ID, func(*worker.Job) error { return refused }), refused)
 		require.Len(t, r.states(job.ID), 1)
