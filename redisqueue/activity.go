@@ -172,19 +172,19 @@ func readRates(fields map[string]string, now time.Time) (minutes []worker.Minute
 // tally counts what a session has settled since it told Redis last: with its heartbeats, so that jobs cost nothing more.
 type tally struct{ succeeded, retried, failed, canceled atomic.Int64 }
 
-// add counts verdicts that were answered. A repeated one whose first answer was lost is counted by its second.
-func (t *tally) add(verdicts []worker.Verdict) {
+// add counts verdicts that were answered: n for each. A repeated one whose first answer was lost is counted by its second.
+func (t *tally) add(verdicts []worker.Verdict, n int64) {
 	var succeeded, retried, failed, canceled int64
 	for i := range verdicts {
 		switch verdicts[i].Action {
 		case worker.ActionComplete:
-			succeeded++
+			succeeded += n
 		case worker.ActionRetry:
-			retried++
+			retried += n
 		case worker.ActionBury:
-			failed++
+			failed += n
 		case worker.ActionCancel:
-			canceled++
+			canceled += n
 		}
 	}
 	t.succeeded.Add(succeeded)

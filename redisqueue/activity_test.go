@@ -74,6 +74,28 @@ func TestSettlementsAreCountedAtTheEnd(t *testing.T) {
 	})
 }
 
+// What settled nothing is not counted, but for a verdict that is repeated as its first answer was lost.
+func TestVerdictsThatAreIgnoredAreNotCounted(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		cfg, _ := quiet()
+		q := s.queue(cfg)
+		c := open(t, q, 0)
+		enqueue(t, q, newJobs(t, 6)...)
+		jobs := claim(t, c, 6)
+		settle(t, c, worker.ActionComplete, jobs[0])
+		settle(t, c, worker.ActionBury, jobs[1])
+		require.NoError(t, c.Settle(t.Context(), worker.Verdict{Job: jobs[1], Action: worker.ActionBury},
+			worker.Verdict{Job: jobs[0], Action: worker.ActionComplete}, worker.Verdict{Job: jobs[2], Action: worker.ActionCancel},
+			worker.Verdict{Job: jobs[3], Action: worker.ActionComplete}))
+		settle(t, c, worker.ActionRetry, jobs[0], jobs[1], jobs[4])
+		require.NoError(t, c.Close(context.Background()))
+		require.Len(t, rates(t, q), 1)
+		counts := rates(t, q)[0]
+		counts.Start = time.Time{}
+		require.Equal(t, worker.MinuteCounts{Succeeded: 2, Retried: 1, Failed: 1, Canceled: 1}, counts)
+	})
+}
+
 // An idle worker has nothing to tell.
 func TestIdleWorkersCountNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {

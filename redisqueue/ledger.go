@@ -131,6 +131,19 @@ func (l *ledger) addSettling(verdicts []worker.Verdict, n int) {
 	}
 }
 
+// sentOnce returns those of the verdicts that Redis ignored which settled nothing: an ignored one that was sent before, and
+// not answered, has done its work by then.
+func (l *ledger) sentOnce(ignored []worker.Verdict) (some []worker.Verdict) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range ignored {
+		if h, ok := l.held[v.Job.ID]; !ok || h.token != v.Job.Token || h.settling < 2 {
+			some = append(some, v)
+		}
+	}
+	return some
+}
+
 // settled says that Redis has executed the verdicts, and reports whether this worker may take a suspect again by that.
 func (l *ledger) settled(verdicts []worker.Verdict) (freed bool) {
 	l.mu.Lock()

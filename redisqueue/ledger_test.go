@@ -244,3 +244,19 @@ func TestRefusalIsReadFromTheCode(t *testing.T) {
 		require.Equal(t, want, refusal(text), text)
 	}
 }
+
+// A verdict that is repeated after a lost answer is ignored for what it has done itself; one that is sent for the first time
+// is not.
+func TestIgnoredVerdictsThatWereSentBefore(t *testing.T) {
+	l := newLedger()
+	l.endClaim([]*worker.Job{claimed("x", 7)}, 2, false)
+	l.settling(verdict("x", 7))
+	require.Len(t, l.sentOnce(verdict("x", 7)), 1)
+	l.refused(verdict("x", 7))
+	l.settling(verdict("x", 7))
+	require.Len(t, l.sentOnce(verdict("x", 7)), 1, "a refused one did nothing")
+	l.settling(verdict("x", 7))
+	require.Empty(t, l.sentOnce(verdict("x", 7)))
+	require.Len(t, l.sentOnce(verdict("x", 6)), 1, "another claim's")
+	require.Len(t, l.sentOnce(verdict("y", 1)), 1)
+}

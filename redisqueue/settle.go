@@ -63,22 +63,51 @@ func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error 
 	if c.isLost(reply) {
 		return c.lostError(doing)
 	}
-	counts, err := reply.AsIntSlice()
-	if err == nil && len(counts) != 2 {
-		err = &replyError{settleScript.Name, "not two numbers"}
+	numbers, err := reply.AsIntSlice()
+	if err == nil && len(numbers) == 0 {
+		err = &replyError{settleScript.Name, "empty"}
+	}
+	var ignored []worker.Verdict
+	if err == nil {
+		ignored, err = inPlaces(verdicts, numbers[1:])
 	}
 	if err != nil {
 		return explain(doing, c.name, err)
 	}
-	c.tally.add(verdicts)
+	c.tally.add(verdicts, 1)
+	c.tally.add(c.ledger.sentOnce(ignored), -1)
 	if c.ledger.settled(verdicts) {
 		c.freed(ctx)
 	}
-	if ignored := counts[0]; ignored > 0 {
-		c.queue.config.Logger.Debug("verdicts on jobs that are no longer held", "queue", c.name, "verdicts", ignored)
+	if n := len(ignored); n > 0 {
+		c.queue.config.Logger.Debug("verdicts on jobs that are no longer held", "queue", c.name, "verdicts", n)
 	}
-	c.queue.logTrimmed(c.name, counts[1])
+	c.queue.logTrimmed(c.name, numbers[0])
 	return nil
+}
+
+// inPlaces returns the verdicts in some places, counted from 1 in the order in which the script reads them.
+func inPlaces(verdicts []worker.Verdict, places []int64) (some []worker.Verdict, err error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
+	ordered := slices.Clone(verdicts)
+	slices.SortStableFunc(ordered, func(a, b worker.Verdict) int { return cmp.Compare(afterComplete(a), afterComplete(b)) })
+	for _, place := range places {
+		if place < 1 || place > int64(len(ordered)) {
+			return nil, &replyError{settleScript.Name, fmt.Sprintf("verdict %d of %d", place, len(ordered))}
+		}
+		some = append(some, ordered[place-1])
+	}
+	return some, nil
+}
+
+// afterComplete is 0 for verdicts that the script reads first, 1 for the others.
+func afterComplete(v worker.Verdict) int {
+	if v.Action == worker.ActionComplete {
+		return 0
+	}
+	return 1
 }
 
 // settleArgs writes verdicts as the script reads them: complete ones first, with two arguments each. ending are the ids of

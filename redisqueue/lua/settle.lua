@@ -24,8 +24,8 @@
 --   'f' (bury as failed), 'c' (bury as canceled). Jobs that are released without a delay end at the head in claim order. A
 --   release without a trace leaves that of the attempt before, and without a delay also since when the job could run. The
 --   keys of jobs that end are freed.
--- Returns 'lost' when the session is over, else {ignored, trimmed}: verdicts that were ignored, and dead jobs that were
---   forgotten for their age or number.
+-- Returns 'lost' when the session is over, else {trimmed, place, …}: how many dead jobs were forgotten for their age or
+--   number, and which verdicts were ignored, counted from 1.
 local pending = KEYS[1]
 local suspects = KEYS[2]
 local jobs = KEYS[3]
@@ -55,7 +55,7 @@ for i = others, #ARGV, 6 do
   ids[#ids + 1] = ARGV[i]
 end
 local tokens = redis.call('HMGET', inflight, unpack(ids))
-local ignored = 0
+local reply = {0} -- with the places of verdicts that are ignored
 local seen = {} -- of several verdicts on one job, the first counts, and completion before all others
 
 -- holds returns whether the worker holds ids[i] under the token that a verdict has.
@@ -78,9 +78,10 @@ local function complete()
     if holds(i, ARGV[first - 1 + 2 * i]) then
       done[#done + 1] = ids[i]
       seen[ids[i]] = true
+    else
+      reply[#reply + 1] = i
     end
   end
-  ignored = ignored + n - #done
   if #done == 0 then
     return
   end
@@ -97,7 +98,7 @@ if n > 0 then
   complete()
 end
 if n == #ids then
-  return {ignored, 0}
+  return reply
 end
 
 -- Reads of the wrong type fail here, before anything that the verdicts below write.
@@ -161,23 +162,22 @@ for at = others, #ARGV, 6 do
     settled[#settled + 1] = id
     judge(i, id, ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
   else
-    ignored = ignored + 1
+    reply[#reply + 1] = i
   end
 end
 if #settled == 0 then
-  return {ignored, 0}
+  return reply
 end
 
 -- Destinations first, the source last: an error in between can double a job, but not lose it.
 if #to_history > 0 then
   redis.call('HSET', history, unpack(to_history))
 end
-local trimmed = 0
 if #to_dead > 0 then
   redis.call('ZADD', dead, unpack(to_dead))
   redis.call('HDEL', cancels, unpack(unmarked))
   free_all(ended)
-  trimmed = trim_dead(dead, jobs, history, checkpoints, now, tonumber(ARGV[3]), tonumber(ARGV[4]), 500)
+  reply[1] = trim_dead(dead, jobs, history, checkpoints, now, tonumber(ARGV[3]), tonumber(ARGV[4]), 500)
 end
 local earlier = schedule(scheduled, to_scheduled)
 if #released > 0 then
@@ -192,4 +192,4 @@ redis.call('HDEL', inflight, unpack(settled))
 if earlier or #released > 0 then
   set_wake(wake)
 end
-return {ignored, trimmed}
+return reply
