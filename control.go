@@ -12,7 +12,9 @@ import (
 // neither the queue nor the store knows the id. OnQueue is needed when the job isn't on the default queue and the
 // store, if any, cannot be read.
 //
-// It marks the job, saves the status, then removes the job: whatever crashes in between, the mark ends the job.
+// It marks the job, saves the status, then removes the job: whatever crashes in between, the mark ends the job with its next
+// claim. So after a crash behind the mark, a job that waits on a queue that is paused, or has no worker, may be shown as
+// queued or scheduled until it is claimed; canceling it again ends it at once.
 func (c *Client) Cancel(ctx context.Context, id string, opts ...JobOption) (State, error) {
 	if c.canceler == nil {
 		return "", fmt.Errorf("cancel job %q: the queue cannot cancel: %w", id, errors.ErrUnsupported)

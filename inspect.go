@@ -141,7 +141,7 @@ type Process struct {
 type SessionInfo struct {
 	Name    string        // of the session, as logs call it
 	Process Process       // zero when the worker told nothing
-	Lease   time.Duration // what is left of it; zero or less when it ran out, and others will take over unless it is renewed
+	Lease   time.Duration // what is left of it; zero when it ran out, and others will take over unless it is renewed
 	Running int64         // jobs that it holds: running, or about to be
 }
 
