@@ -196,7 +196,8 @@ func (c *Client) closeRound(ctx context.Context, round *Job, token int64, why er
 }
 
 // replaceLater puts those of the pushed jobs that are kept out and replace in the place of the older jobs that keep them
-// out: what was committed later counts. They are refused all the same, as nothing runs under their ids.
+// out: what was committed later counts. They are refused all the same, as nothing runs under their ids; but for those whose
+// key has become free, which are enqueued, and no longer in failed.
 func (c *Client) replaceLater(ctx context.Context, jobs []*Job, failed map[string]error) {
 	for _, job := range jobs {
 		if c.uniquer == nil || !job.replaces() || !isDuplicate(failed[job.ID]) {
@@ -209,8 +210,23 @@ func (c *Client) replaceLater(ctx context.Context, jobs []*Job, failed map[strin
 		if err == nil {
 			_, err = c.replace(ctx, job, holders[0], true)
 		}
+		if errors.Is(err, errKeyFree) {
+			err = c.enqueueOne(ctx, job)
+			if err == nil {
+				delete(failed, job.ID)
+			}
+		}
 		if err != nil && !isDuplicate(err) {
 			failed[job.ID] = fmt.Errorf("not enqueued yet: %w", err) // its row waits for the next try
 		}
 	}
+}
+
+// enqueueOne enqueues a job that has a row, and returns its own error.
+func (c *Client) enqueueOne(ctx context.Context, job *Job) error {
+	err, refused := c.queue.Enqueue(ctx, job), (*EnqueueError)(nil)
+	if errors.As(err, &refused) {
+		return refused.Failed[job.ID]
+	}
+	return err
 }

@@ -102,6 +102,9 @@ func (c *Client) push(ctx context.Context, jobs []*Job, tokens map[string]int64)
 		return nil
 	}
 	c.replaceLater(ctx, jobs, refused.Failed)
+	if len(refused.Failed) == 0 {
+		return nil
+	}
 	finished := make(map[string]error)
 	for id, why := range refused.Failed {
 		if isDuplicate(why) {

@@ -37,7 +37,8 @@ type UniquePolicy struct {
 	// Replace makes this job take the place of the one that has the key, if that is of the same type and still waits:
 	// payload, time and all else become this job's, but the waiting one keeps its id, its topic, what it counts of
 	// attempts, and its place in line unless the new time is a later one. It is how bursts are debounced. One that runs is
-	// not replaced: the error is a *DuplicateError.
+	// not replaced: the error is a *DuplicateError. One that is claimed and has its key UntilStarted may see what it was
+	// enqueued with only: it gives the key up, and this job is enqueued behind it.
 	Replace bool
 }
 
@@ -134,7 +135,8 @@ type Uniquer interface {
 	// after is due later. Its checkpoint is dropped, its attempts and crashes stay, its key expires as after says. It
 	// returns PlaceWaiting when that is done. When it is not, all is as it was: PlaceHeld says that the job is claimed,
 	// PlaceDead that it has ended or a cancel is under way, PlaceUnknown that it is no longer what it was, or no longer has
-	// the key: look again. With PlaceWaiting comes a token, drawn in the same step as that of Edited.
+	// the key: look again. One that is claimed and has the key UntilStarted may be at work any moment, and gives the key up
+	// in this step: that is PlaceUnknown, too. With PlaceWaiting comes a token, drawn in the same step as that of Edited.
 	Replace(ctx context.Context, before, after *Job) (Place, int64, error)
 }
 

@@ -178,6 +178,49 @@ func TestAHandlerWaitsForItsKeyToBeFree(t *testing.T) {
 	})
 }
 
+// What comes with Replace while its key's job is claimed but not started would be lost if it were turned away: the handler may
+// not see it. It is enqueued behind that one.
+func TestReplaceComesBehindAJobThatIsAboutToStart(t *testing.T) {
+	for _, pushed := range []bool{false, true} {
+		t.Run(fmt.Sprint("pushed ", pushed), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var ran []int
+				r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran = append(ran, p.N); return nil },
+					func(c *worker.Config) { c.Concurrency = 1 })
+				var up atomic.Bool
+				r.queue.Fault = func(_ context.Context, call string) error {
+					if call == "Unlock" && !up.Load() {
+						return errFlaky
+					}
+					return nil
+				}
+				r.start()
+				defer r.stop()
+				first := r.enqueue(1, one(untilStarted, replacing))
+				r.after(time.Second)
+				require.Equal(t, worker.PlaceHeld, r.queue.Place("default", first.ID))
+				r.duplicate(2, first.ID, one(untilStarted))
+				if pushed {
+					require.NoError(t, r.pool.Client().Push(t.Context(), r.write(3, one(untilStarted, replacing))))
+				} else {
+					second := r.enqueue(3, one(untilStarted, replacing))
+					require.NotEqual(t, first.ID, second.ID)
+					require.Equal(t, second.ID, r.enqueue(4, one(untilStarted, replacing)).ID, "that one waits")
+				}
+				up.Store(true)
+				r.after(10 * time.Second)
+				if pushed {
+					require.Equal(t, []int{1, 3}, ran)
+				} else {
+					require.Equal(t, []int{1, 4}, ran)
+				}
+				require.Equal(t, worker.StateSucceeded, r.last(first.ID).State)
+				r.enqueue(5, one())
+			})
+		})
+	}
+}
+
 // A pool that stops while a key cannot be freed gives the job back.
 func TestStopEndsTheWaitForAKey(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

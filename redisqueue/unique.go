@@ -138,7 +138,7 @@ func (q *Queue) Replace(ctx context.Context, before, after *worker.Job) (worker.
 		return worker.PlaceUnknown, 0, fmt.Errorf("replace: %w", err)
 	}
 	reply, err := q.everywhereBy(ctx, q.accept, replaceScript, after.Queue, after.Unique, after.ID,
-		rueidis.BinaryString(is), rueidis.BinaryString(willBe), dueArg(after), expiryArg(after))
+		rueidis.BinaryString(is), rueidis.BinaryString(willBe), dueArg(after), expiryArg(after), flagArg(before.Unique.Until == worker.UntilStarted))
 	if err != nil {
 		return worker.PlaceUnknown, 0, explain(doing, after.Queue, err)
 	}

@@ -107,6 +107,11 @@ func (q *MemoryQueue) Replace(ctx context.Context, before, after *worker.Job) (w
 	switch {
 	case e == nil:
 		return worker.PlaceUnknown, 0, nil
+	case e.place == worker.PlaceHeld && before.Unique.Until == worker.UntilStarted:
+		if bytes.Equal(e.body, is) {
+			l.unlock(before.Unique, e.id)
+		}
+		return worker.PlaceUnknown, 0, nil
 	case e.place != worker.PlaceWaiting:
 		return e.place, 0, nil
 	case e.canceled:

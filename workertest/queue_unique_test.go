@@ -383,6 +383,12 @@ var badAtUnique = map[string][]broken[worker.Queue]{
 			l.unique[before.Unique.Key] = taken{e.id, l.now().Add(time.Hour)}
 			return before
 		}),
+		replacesAfter("takes the key of whatever is held", func(l *lane, e *entry, before *worker.Job) *worker.Job {
+			if e.place == worker.PlaceHeld {
+				l.unlock(before.Unique, e.id)
+			}
+			return before
+		}),
 	},
 }
 

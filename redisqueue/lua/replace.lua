@@ -1,6 +1,7 @@
 -- replace: makes a waiting job another one that has the same id and unique key, if it is still the one that was read. A job
 -- that waited in a list and is due later now leaves its entry there, which no longer counts.
--- Includes: now, wake, schedule, history, whole, discount, move, token, place, holder
+-- Of one that is held and has its key until it starts, only the key is freed.
+-- Includes: now, wake, schedule, history, whole, discount, move, token, place, holder, free
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -19,9 +20,11 @@
 -- ARGV[3] encoded job as it is to be
 -- ARGV[4] when it is due: '' now, '+ms' from now, 'ms' at that time
 -- ARGV[5] expiry of the key in ms
--- ARGV[6…] the workers whose inflight hashes are given, which must be all
--- Returns {'waiting', token} with a token of its own when that is done, else {place, 0} with another place: 'dead' also for one that is marked as canceled,
---   'unknown' also for one that is no longer what was read, or has no longer the key. Or {'again', worker, …}.
+-- ARGV[6] 1 when the job as it was read has the key until it starts, else 0
+-- ARGV[7…] the workers whose inflight hashes are given, which must be all
+-- Returns {'waiting', token} with a token of its own when that is done, else {place, 0} with another place: 'dead' also for
+--   one that is marked as canceled, 'unknown' also for one that is no longer what was read, or has no longer the key, be it
+--   since now. Or {'again', worker, …}.
 local pending = KEYS[1]
 local jobs = KEYS[2]
 local history = KEYS[3]
@@ -41,13 +44,19 @@ redis.call('HLEN', void)
 redis.call('HLEN', history)
 redis.call('HLEN', checkpoints)
 redis.call('LLEN', wake)
-local again = changed_workers(workers, 6)
+local again = changed_workers(workers, 7)
 if again then
   return again
 end
 
 local id = ARGV[1]
 local place = place_of(id, jobs, dead, 13)
+if place == 'held' and ARGV[6] == '1' then
+  if redis.call('HGET', jobs, id) == ARGV[2] then
+    free(unique, id)
+  end
+  return {'unknown', 0}
+end
 if place == 'waiting' and redis.call('HEXISTS', cancels, id) == 1 then
   place = 'dead'
 elseif place == 'waiting' and (holder_of(unique) ~= id or redis.call('HGET', jobs, id) ~= ARGV[2]) then
