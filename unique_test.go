@@ -152,6 +152,32 @@ func TestUniqueUntilStarted(t *testing.T) {
 	}
 }
 
+// A job that replaced one which had failed before keeps the attempts of that, and frees its key all the same when it starts.
+func TestAKeyIsFreedBeforeALaterAttempt(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var r *rig
+		var third *worker.Job
+		r = newRig(t, func(_ context.Context, job *worker.Job, p ping) error {
+			switch p.N {
+			case 1:
+				return worker.RetryAfter(time.Hour, errFlaky)
+			case 2:
+				assert.Equal(t, 2, job.Attempt)
+				third = r.enqueue(3, one(untilStarted))
+			}
+			return nil
+		}).start()
+		defer r.stop()
+		first := r.enqueue(1, one())
+		r.quiet()
+		second := r.enqueue(2, one(replacing, untilStarted))
+		require.Equal(t, first.ID, second.ID)
+		r.after(time.Minute)
+		require.NotNil(t, third)
+		require.Equal(t, worker.StateSucceeded, r.last(third.ID).State)
+	})
+}
+
 // A handler isn't called before its job's key is free, as what is turned away then is not done by anybody.
 func TestAHandlerWaitsForItsKeyToBeFree(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -7,10 +7,11 @@ import (
 
 // unlock frees the unique key of a job that has it until it starts: what comes from now on may have to do with more than the
 // handler is about to see. It returns once that is done, so that no job is turned away for one that has seen the data
-// already. False means that it cannot be done any more, and the job is taken care of.
+// already. Later attempts ask, too: mostly the key is free by then, but one that replaced a failed job has its own. False means
+// that it cannot be done any more, and the job is taken care of.
 func (a *attempt) unlock() bool {
 	u := a.job.Unique
-	if u == nil || u.Until != UntilStarted || a.job.Attempt > 1 || a.session.unlocker == nil {
+	if u == nil || u.Until != UntilStarted || a.session.unlocker == nil {
 		return true
 	}
 	if a.begun == nil {
