@@ -31,8 +31,8 @@ type UniquePolicy struct {
 	// Until says when the key is free again.
 	Until UniqueUntil
 	// For is when the key is free at the latest, whatever became of the job: so long after the job is due, or with
-	// ForPeriod after it was enqueued. It should be longer than the job may wait, with its retries: a key that has run out
-	// lets the next job in beside the first. Zero means DefaultUniqueFor; the limit is MaxUniqueFor.
+	// ForPeriod after it was enqueued. Nothing renews the key, so For should be longer than the job may wait and run, with
+	// its retries: a key that has run out lets the next job in beside the first. Zero means DefaultUniqueFor; the limit is MaxUniqueFor.
 	For time.Duration
 	// Replace makes this job take the place of the one that has the key, if that is of the same type and still waits:
 	// payload, time and all else become this job's, but the waiting one keeps its id, its topic, what it counts of
@@ -46,7 +46,8 @@ type UniquePolicy struct {
 type UniqueUntil int
 
 const (
-	// UntilFinal keeps the key until the job has ended, in whichever way: one waits or runs at a time.
+	// UntilFinal keeps the key until the job has ended, in whichever way, but no longer than For: one waits or runs at a
+	// time, unless it takes longer than that.
 	UntilFinal UniqueUntil = iota
 	// UntilStarted keeps the key until the handler is about to be called for the first time: one waits, and what comes
 	// while it runs is enqueued behind it.
