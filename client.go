@@ -38,12 +38,13 @@ type Backend struct {
 // goroutine while nothing happens, and needs no closing.
 type Client struct {
 	queue      Queue
-	canceler   Canceler  // nil if the queue isn't one
-	requeuer   Requeuer  // nil if the queue isn't one
-	pauser     Pauser    // nil if the queue isn't one
-	uniquer    Uniquer   // nil if the queue isn't one
-	inspector  Inspector // nil if the queue isn't one
-	editor     Editor    // nil if the queue isn't one
+	canceler   Canceler       // nil if the queue isn't one
+	requeuer   Requeuer       // nil if the queue isn't one
+	pauser     Pauser         // nil if the queue isn't one
+	uniquer    Uniquer        // nil if the queue isn't one
+	releaser   UniqueReleaser // nil if the queue isn't one
+	inspector  Inspector      // nil if the queue isn't one
+	editor     Editor         // nil if the queue isn't one
 	store      StatusStore
 	getter     Getter // nil if the store isn't one
 	notes      *announcer
@@ -85,6 +86,7 @@ func newClient(b Backend) (*Client, []error) {
 	c.requeuer, _ = b.Queue.(Requeuer)
 	c.pauser, _ = b.Queue.(Pauser)
 	c.uniquer, _ = b.Queue.(Uniquer)
+	c.releaser, _ = b.Queue.(UniqueReleaser)
 	c.inspector, _ = b.Queue.(Inspector)
 	c.editor, _ = b.Queue.(Editor)
 	c.getter, _ = b.StatusStore.(Getter)

@@ -193,6 +193,26 @@ func (c *Client) Resume(ctx context.Context, queue string) error {
 	return c.steer("resume", queue, func(p Pauser) error { return p.Resume(ctx, queue) })
 }
 
+// ReleaseUnique frees a unique key of a queue, for an operator: one that is taken ForPeriod, which outlives the job's cancel
+// and deletion, or that of a job which nothing ends any more. It returns the id of the job that had the key, empty when it was
+// free. That job is not ended: if it waits or runs, the next one of the key comes in beside it. Without a queue that is a
+// UniqueReleaser the error wraps errors.ErrUnsupported.
+func (c *Client) ReleaseUnique(ctx context.Context, queue, key string) (holder string, err error) {
+	switch {
+	case c.releaser == nil:
+		err = fmt.Errorf("the queue cannot release unique keys: %w", errors.ErrUnsupported)
+	default:
+		err = errors.Join(CheckQueueName(queue), checkName("unique key", key, MaxUniqueKeyLength))
+	}
+	if err == nil {
+		holder, err = c.releaser.ReleaseUnique(ctx, queue, key)
+	}
+	if err != nil {
+		return "", fmt.Errorf("release unique key %q of queue %q: %w", key, queue, err)
+	}
+	return holder, nil
+}
+
 func (c *Client) steer(doing, queue string, steer func(Pauser) error) error {
 	if c.pauser == nil {
 		return fmt.Errorf("%s queue %q: the queue cannot pause: %w", doing, queue, errors.ErrUnsupported)

@@ -104,6 +104,22 @@ func ExampleUniqueBy() {
 	// true <nil>
 }
 
+// An operator frees a key that outlives its job.
+func ExampleClient_ReleaseUnique() {
+	ctx := context.Background()
+	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})
+	daily := worker.UniqueBy("greet:ada", worker.UniquePolicy{Until: worker.ForPeriod, For: 24 * time.Hour})
+	_, _ = client.Enqueue(ctx, Greeting{Name: "Ada"}, worker.WithID("first"), daily)
+	_, _ = client.Cancel(ctx, "first")
+
+	fmt.Println(client.ReleaseUnique(ctx, worker.DefaultQueue, "greet:ada"))
+	_, err := client.Enqueue(ctx, Greeting{Name: "Ada"}, daily)
+	fmt.Println(err)
+	// Output:
+	// first <nil>
+	// <nil>
+}
+
 // What waits is canceled at once; what runs is told to stop.
 func ExampleClient_Cancel() {
 	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})

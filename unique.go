@@ -32,7 +32,8 @@ type UniquePolicy struct {
 	Until UniqueUntil
 	// For is when the key is free at the latest, whatever became of the job: so long after the job is due, or with
 	// ForPeriod after it was enqueued. Nothing renews the key, so For should be longer than the job may wait and run, with
-	// its retries: a key that has run out lets the next job in beside the first. Zero means DefaultUniqueFor; the limit is MaxUniqueFor.
+	// its retries: a key that has run out lets the next job in beside the first. Zero means DefaultUniqueFor; the limit is
+	// MaxUniqueFor.
 	For time.Duration
 	// Replace makes this job take the place of the one that has the key, if that is of the same type and still waits:
 	// payload, time and all else become this job's, but the waiting one keeps its id, its topic, what it counts of
@@ -147,6 +148,14 @@ type Holder struct {
 	ID string
 	// Job is the job, for those that ask with Replace set; nil when the queue doesn't have it any more or it doesn't decode.
 	Job *Job
+}
+
+// UniqueReleaser is a Uniquer that frees keys for whoever asks: what Client.ReleaseUnique needs.
+type UniqueReleaser interface {
+	// ReleaseUnique frees a queue's unique key, whichever job has it and until when, and returns that job's id: empty when
+	// the key was free. The job stays as it is, and leaves the key to whoever takes it next. Repeating it is safe while
+	// nobody has.
+	ReleaseUnique(ctx context.Context, queue, key string) (holder string, err error)
 }
 
 // Unlocker is a Consumer that can free unique keys before their jobs end: the pool calls it for jobs that have theirs

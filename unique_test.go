@@ -553,6 +553,32 @@ func TestAQueueThatCannotKeepJobsUniqueIsGivenNone(t *testing.T) {
 	require.ErrorIs(t, err, worker.ErrJobNotFound)
 }
 
+// What outlives its job, and what nothing ends, an operator frees by hand.
+func TestReleaseUnique(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		client := r.pool.Client()
+		first := r.enqueue(1, one(func(p *worker.UniquePolicy) { p.Until = worker.ForPeriod }))
+		require.NoError(t, client.Delete(t.Context(), first.ID))
+		r.duplicate(2, first.ID)
+		holder, err := client.ReleaseUnique(t.Context(), "default", "one")
+		require.NoError(t, err)
+		require.Equal(t, first.ID, holder)
+		r.enqueue(2, one())
+
+		_, err = client.ReleaseUnique(t.Context(), "no queue", "")
+		require.ErrorContains(t, err, "queue")
+		require.ErrorContains(t, err, "unique key is empty")
+		r.queue.Fault = func(context.Context, string) error { return errFlaky }
+		_, err = client.ReleaseUnique(t.Context(), "default", "one")
+		require.ErrorIs(t, err, errFlaky)
+		plain, err := worker.NewClient(worker.Backend{Queue: plainQueue{r.queue}})
+		require.NoError(t, err)
+		_, err = plain.ReleaseUnique(t.Context(), "default", "one")
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	})
+}
+
 func TestUniqueUntilNames(t *testing.T) {
 	for until, want := range map[worker.UniqueUntil]string{
 		worker.UntilFinal: "until final", worker.UntilStarted: "until started", worker.ForPeriod: "for period", 7: "until(7)",

@@ -132,13 +132,14 @@ type Queue struct {
 }
 
 var (
-	_ worker.Queue    = (*Queue)(nil)
-	_ worker.Canceler = (*Queue)(nil)
-	_ worker.Requeuer = (*Queue)(nil)
-	_ worker.Knower   = (*Queue)(nil)
-	_ worker.Pauser   = (*Queue)(nil)
-	_ worker.Uniquer  = (*Queue)(nil)
-	_ worker.Pinger   = (*Queue)(nil)
+	_ worker.Queue          = (*Queue)(nil)
+	_ worker.Canceler       = (*Queue)(nil)
+	_ worker.Requeuer       = (*Queue)(nil)
+	_ worker.Knower         = (*Queue)(nil)
+	_ worker.Pauser         = (*Queue)(nil)
+	_ worker.Uniquer        = (*Queue)(nil)
+	_ worker.UniqueReleaser = (*Queue)(nil)
+	_ worker.Pinger         = (*Queue)(nil)
 )
 
 // New returns a Queue that uses client, which stays the caller's: it is never closed here. An error lists all that is

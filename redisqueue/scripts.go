@@ -48,6 +48,7 @@ var (
 	holdersScript      = load("holders")
 	replaceScript      = load("replace")
 	bodyScript         = load("body")
+	releaseScript      = load("release")
 )
 
 // script is one Lua script and what its header says. Among its keys, keyOthers or keyUniques comes last.

@@ -20,7 +20,7 @@ func allScripts() map[string]*script {
 		trimScript, wakeScript, cancelMarkScript, cancelRemoveScript, requeueDrawScript, requeueMoveScript,
 		knowScript, touchScript, pauseScript, resumeScript, statsScript, canceledScript,
 		listWaitingScript, listSortedScript, findScript, editScript, forgetScript, tallyScript, tickScript, lastTickScript,
-		unlockScript, holdersScript, replaceScript, bodyScript,
+		unlockScript, holdersScript, replaceScript, bodyScript, releaseScript,
 	} {
 		all[s.Name] = s
 	}
@@ -131,7 +131,7 @@ var readsOnly = map[string]bool{
 }
 
 // Every script but enqueue and tick begins with a write that needs no memory and changes nothing, so that Redis lets the
-// rest of it through when memory is out; that of resume is what it is for. These two must be refused, by their first write;
+// rest of it through when memory is out; those of resume and release are what they are for. These two must be refused, by their first write;
 // those that only look write nothing.
 func TestOnlyEnqueueIsRefusedWhenMemoryIsOut(t *testing.T) {
 	writes := regexp.MustCompile(`redis\.(p?call)\('(HSETNX|HSET|RPUSH|LPUSH|ZADD|SET|HDEL|ZREM|LPOP|DEL|HINCRBY|PEXPIRE)'`)
@@ -147,7 +147,7 @@ func TestOnlyEnqueueIsRefusedWhenMemoryIsOut(t *testing.T) {
 			require.NotRegexp(t, writes, s.Source)
 			continue
 		}
-		require.Regexp(t, `^('(HDEL|ZREM)', [a-z]+, ''|'DEL', paused)$`, first[1], name)
+		require.Regexp(t, `^('(HDEL|ZREM)', [a-z]+, ''|'DEL', (paused|unique))$`, first[1], name)
 	}
 	_, code := splitHeader(enqueueScript.Text)
 	require.Equal(t, []string{"redis.pcall('HSETNX'", "pcall", "HSETNX"}, writes.FindStringSubmatch(code))

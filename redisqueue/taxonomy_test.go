@@ -133,6 +133,10 @@ var operations = []struct {
 		_, _, err = s.queue.Replace(ctx, holders[0].Job, holders[0].Job)
 		return err
 	}},
+	{"release a unique key", func(ctx context.Context, _ *testing.T, s *stage) error {
+		_, err := s.queue.ReleaseUnique(ctx, "default", "another")
+		return err
+	}},
 	{"pause", func(ctx context.Context, _ *testing.T, s *stage) error {
 		return s.queue.Pause(ctx, "default")
 	}},

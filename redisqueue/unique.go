@@ -146,6 +146,24 @@ func (q *Queue) Replace(ctx context.Context, before, after *worker.Job) (worker.
 	return place, token, explain(doing, after.Queue, err)
 }
 
+// ReleaseUnique frees a unique key, whoever has it.
+func (q *Queue) ReleaseUnique(ctx context.Context, queue, key string) (string, error) {
+	const doing = "release a unique key of"
+	if err := worker.CheckQueueName(queue); err != nil {
+		return "", fmt.Errorf("%s %q: %w", doing, queue, err)
+	}
+	if key == "" {
+		return "", fmt.Errorf("%s %s: unique key is empty", doing, queue)
+	}
+	k := keysOf(q.config.Namespace, queue).of(&worker.Unique{Key: key})
+	reply, err := q.call(ctx, releaseScript, releaseScript.keysFor(k, ""), nil)
+	if err != nil {
+		return "", explain(doing, queue, err)
+	}
+	holder, err := reply.ToString()
+	return holder, explain(doing, queue, err)
+}
+
 // uniqueOf returns the unique key that a job's end frees, as the queue has it: nil when there is none.
 func (q *Queue) uniqueOf(ctx context.Context, queue, id string) (*worker.Unique, error) {
 	if err := worker.CheckQueueName(queue); err != nil {

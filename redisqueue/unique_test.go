@@ -236,6 +236,24 @@ func TestReplaceComparesWhatItReplaces(t *testing.T) {
 	})
 }
 
+// What stands where a unique key belongs goes when the key is released, whatever it is.
+func TestReleaseUniqueFreesGarbage(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		for _, garbage := range [][]string{{"SADD", key("unique:one"), "a"}, {"SET", key("unique:one"), ""}} {
+			s.ok(garbage...)
+			holder, err := q.ReleaseUnique(context.Background(), "default", "one")
+			require.NoError(t, err)
+			require.Empty(t, holder)
+			require.NotContains(t, s.keyNames(), "unique:one")
+		}
+		_, err := q.ReleaseUnique(context.Background(), "default", "")
+		require.ErrorContains(t, err, "unique key is empty")
+		_, err = q.ReleaseUnique(context.Background(), "a queue", "one")
+		require.ErrorContains(t, err, "queue")
+	})
+}
+
 // Nothing about unique keys is asked or written for jobs that have none.
 func TestPlainJobsPayNothingForUniqueOnes(t *testing.T) {
 	s := onReal(t)

@@ -21,6 +21,7 @@ type faultyQueue struct {
 	know    func(queue string, ids []string) []worker.Place
 	holders func([]*worker.Job, []worker.Holder)
 	replace func(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error)
+	release func(ctx context.Context, queue, key string) (string, error)
 	paused  func(*MemoryQueue, *lane, bool) // after each pause and resume
 	stats   func(*worker.QueueStats)
 	ping    func(context.Context) error

@@ -34,17 +34,18 @@ type MemoryQueue struct {
 }
 
 var (
-	_ worker.Queue     = (*MemoryQueue)(nil)
-	_ worker.Canceler  = (*MemoryQueue)(nil)
-	_ worker.Requeuer  = (*MemoryQueue)(nil)
-	_ worker.Knower    = (*MemoryQueue)(nil)
-	_ worker.Pauser    = (*MemoryQueue)(nil)
-	_ worker.Uniquer   = (*MemoryQueue)(nil)
-	_ worker.Sampler   = (*MemoryQueue)(nil)
-	_ worker.Pinger    = (*MemoryQueue)(nil)
-	_ worker.Inspector = (*MemoryQueue)(nil)
-	_ worker.Editor    = (*MemoryQueue)(nil)
-	_ worker.Ticker    = (*MemoryQueue)(nil)
+	_ worker.Queue          = (*MemoryQueue)(nil)
+	_ worker.Canceler       = (*MemoryQueue)(nil)
+	_ worker.Requeuer       = (*MemoryQueue)(nil)
+	_ worker.Knower         = (*MemoryQueue)(nil)
+	_ worker.Pauser         = (*MemoryQueue)(nil)
+	_ worker.Uniquer        = (*MemoryQueue)(nil)
+	_ worker.UniqueReleaser = (*MemoryQueue)(nil)
+	_ worker.Sampler        = (*MemoryQueue)(nil)
+	_ worker.Pinger         = (*MemoryQueue)(nil)
+	_ worker.Inspector      = (*MemoryQueue)(nil)
+	_ worker.Editor         = (*MemoryQueue)(nil)
+	_ worker.Ticker         = (*MemoryQueue)(nil)
 )
 
 // NewQueue returns an empty queue.

@@ -125,6 +125,22 @@ func (q *MemoryQueue) Replace(ctx context.Context, before, after *worker.Job) (w
 	return worker.PlaceWaiting, q.drawLocked(0), nil
 }
 
+// ReleaseUnique implements worker.UniqueReleaser.
+func (q *MemoryQueue) ReleaseUnique(ctx context.Context, queue, key string) (string, error) {
+	if err := q.begin(ctx, "ReleaseUnique"); err != nil {
+		return "", err
+	}
+	if err := worker.CheckQueueName(queue); err != nil {
+		return "", err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.laneLocked(queue)
+	holder := l.holder(key)
+	delete(l.unique, key)
+	return holder, nil
+}
+
 // rewrite gives a waiting entry another body and due time. One that is in line keeps its place unless it is due later.
 func (l *lane) rewrite(e *entry, body []byte, due time.Time) {
 	if e.list == nil || due.After(l.now()) {

@@ -42,8 +42,6 @@ var uniqueRows = []row[*queueBench]{
 		promise: "a replaced job is due when its successor says, earlier or later"},
 	{name: "replace what waits", run: replaceWhatWaits,
 		promise: "a job that is held, dead, to be canceled, changed or without its key is not replaced, and which it is is told"},
-	{name: "replace what starts", run: replaceWhatStarts,
-		promise: "a held job that has its key until it starts is not replaced, but gives the key up to one that would replace it"},
 }
 
 // uniquer returns the queue as a Uniquer, and skips the row if it isn't one.
@@ -374,26 +372,4 @@ func replaceWhatWaits(b *queueBench) {
 			b.Fatalf("job %s was replaced", job.ID)
 		}
 	}
-}
-
-func replaceWhatStarts(b *queueBench) {
-	b.uniquer()
-	c := b.consume()
-	started := worker.UniqueBy("key", worker.UniquePolicy{Until: worker.UntilStarted})
-	held := b.enqueue(b.unique(started))[0]
-	claimed := c.one()
-	b.replaces(b.successor(held, started), b.successor(held, started), worker.PlaceUnknown)
-	b.keptOut(b.unique(), held)
-	b.replaces(held, b.successor(held, started), worker.PlaceUnknown)
-	next := b.enqueue(b.unique())[0]
-	b.replaces(held, b.successor(held, started), worker.PlaceUnknown)
-	b.keptOut(b.unique(), next)
-	c.settle(worker.ActionRelease, claimed)
-	got := c.claim(2)
-	b.sameOrder(got, []*worker.Job{held, next})
-	if got[0].Headers["name"] == "new" {
-		b.Fatalf("job %s was replaced while it was held", held.ID)
-	}
-	c.settle(worker.ActionComplete, got[0])
-	b.keptOut(b.unique(), next)
 }
