@@ -53,7 +53,7 @@ func (w *world) each(slot string, call func(ctx context.Context, c *worker.Clien
 
 // place enqueues an order and reports whether it is in.
 func (w *world) place(slot string, o *order) bool {
-	job, in := o.job(), false
+	job, in, asked := o.job(), false, time.Now()
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
 		if w.isCalm() {
 			return true
@@ -66,6 +66,9 @@ func (w *world) place(slot string, o *order) bool {
 		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpEnqueue, Job: job.ID, Result: result,
 			Sum: history.Sum(job.Payload), Due: dueOf(job)})
 		in = result == history.ResultOK
+		if in && job.ID == o.id {
+			w.entered(o, asked)
+		}
 		return in || o.forgets || duplicate
 	})
 	return in

@@ -43,12 +43,13 @@ type world struct {
 	struck  []*fault
 	wrong   []string // broken promises that were seen on the way
 	memory  map[string]*memory
-	over    bool            // everybody is about to stop
-	poison  string          // the id of a job that kills its worker
-	silent  map[string]span // the last time that a slot, or everybody (""), was out of touch
-	met     map[kind]int    // duplicates that were turned away, by their kinds, and those that took another's place
-	deaths  int             // of processes that poisonous jobs killed
-	offsets time.Duration   // the furthest that Redis's clock was ahead
+	over    bool             // everybody is about to stop
+	poison  string           // the id of a job that kills its worker
+	silent  map[string]span  // the last time that a slot, or everybody (""), was out of touch
+	entries map[string]entry // of unique jobs that are in, by their ids
+	met     map[kind]int     // duplicates that were turned away, by their kinds, and those that took another's place
+	deaths  int              // of processes that poisonous jobs killed
+	offsets time.Duration    // the furthest that Redis's clock was ahead
 
 	redisLeft history.Redis   // in the end
 	figures   history.Figures // of the run, once it is judged
