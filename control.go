@@ -198,10 +198,9 @@ func (c *Client) Resume(ctx context.Context, queue string) error {
 // free. That job is not ended: if it waits or runs, the next one of the key comes in beside it. Without a queue that is a
 // UniqueReleaser the error wraps errors.ErrUnsupported.
 func (c *Client) ReleaseUnique(ctx context.Context, queue, key string) (holder string, err error) {
-	switch {
-	case c.releaser == nil:
+	if c.releaser == nil {
 		err = fmt.Errorf("the queue cannot release unique keys: %w", errors.ErrUnsupported)
-	default:
+	} else {
 		err = errors.Join(CheckQueueName(queue), checkName("unique key", key, MaxUniqueKeyLength))
 	}
 	if err == nil {
