@@ -277,7 +277,7 @@ func (c *Client) saveWaiting(
 			case answer.OK:
 				c.notes.announce(statuses[i])
 			case answer.Row != nil && (answer.Row.Queue != job.Queue || answer.Row.Type != job.Type):
-				failed[job.ID] = fmt.Errorf("the id belongs to a job of type %q on queue %q", answer.Row.Type, answer.Row.Queue)
+				failed[job.ID] = &IDTakenError{ID: job.ID, Type: answer.Row.Type, Queue: answer.Row.Queue}
 				continue
 			case answer.Current.Final():
 				failed[job.ID] = &FinishedError{ID: job.ID, State: answer.Current}

@@ -167,6 +167,18 @@ func (e *FinishedError) Error() string {
 	return fmt.Sprintf("job %q has finished: %s", e.ID, e.State)
 }
 
+// IDTakenError says that a job was not enqueued since the status store knows its id as that of a job of another type or on
+// another queue. Trying again helps once that row is gone.
+type IDTakenError struct {
+	ID    string
+	Type  string // that of the other job
+	Queue string // where the other job is, or was
+}
+
+func (e *IDTakenError) Error() string {
+	return fmt.Sprintf("the id belongs to a job of type %q on queue %q", e.Type, e.Queue)
+}
+
 // EnqueueError lists the jobs of a call that were not enqueued; the others were.
 type EnqueueError struct {
 	Failed map[string]error // by job id, never empty

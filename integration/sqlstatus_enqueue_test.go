@@ -129,7 +129,9 @@ func TestSQLStatusEnqueuesByIDOnce(t *testing.T) {
 				require.Equal(t, worker.FinishedError{ID: id, State: state}, *finished)
 			}
 			require.EqualError(t, failed.Failed["elsewhere"], `the id belongs to a job of type "sql:note" on queue "default"`)
-			require.ErrorContains(t, failed.Failed["other type"], `"sql:note"`)
+			taken := (*worker.IDTakenError)(nil)
+			require.ErrorAs(t, failed.Failed["other type"], &taken)
+			require.Equal(t, worker.IDTakenError{ID: "other type", Type: "sql:note", Queue: "default"}, *taken)
 		})
 		for id, state := range map[string]worker.State{
 			"new": worker.StateQueued, "queued": worker.StateQueued, "running": worker.StateRunning,

@@ -21,7 +21,7 @@ import (
 //
 // All jobs are checked before anything is written. Jobs that then cannot be enqueued are listed in a
 // *worker.EnqueueError, the others are written: one whose id has ended before with a *worker.FinishedError, one whose
-// id belongs to another type or queue with an error that says so. An id that waits or runs already is left as it is,
+// id belongs to another type or queue with a *worker.IDTakenError. An id that waits or runs already is left as it is,
 // without an error. Any other error comes from the database: roll back.
 //
 // Unique keys are the queue's: a duplicate is written all the same, and ends as canceled when it is pushed or swept.
@@ -101,7 +101,7 @@ func refusals(statuses []worker.Status, saved []worker.Saved) error {
 		switch {
 		case answer.OK:
 		case row != nil && (row.Queue != st.Queue || row.Type != st.Type):
-			failed[st.JobID] = fmt.Errorf("the id belongs to a job of type %q on queue %q", row.Type, row.Queue)
+			failed[st.JobID] = &worker.IDTakenError{ID: st.JobID, Type: row.Type, Queue: row.Queue}
 		case answer.Current.Final():
 			failed[st.JobID] = &worker.FinishedError{ID: st.JobID, State: answer.Current}
 		}
