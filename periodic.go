@@ -17,10 +17,12 @@ const MaxPeriodicName = 200
 //
 // The queue remembers the last tick of each name, so that a schedule goes on where it was after nobody ran for a while; see
 // Missed. A new name begins at its first tick from now on. A schedule may be changed under its name: what was its last tick
-// stays so, and while a deployment runs, old replicas enqueue the old ticks and new ones the new. A schedule is removed by
+// stays so, and while a deployment runs, old replicas enqueue the old ticks and new ones the new. Its jobs may move to another
+// queue, where it begins anew: meanwhile a status store sees to it that a tick runs on one of both. A schedule is removed by
 // leaving it out of all pools; what was enqueued still runs, and its last tick stays remembered should the name come back.
 type Periodic struct {
-	// Name names the schedule within the jobs' queue: at most MaxPeriodicName bytes, no control characters.
+	// Name names the schedule: at most MaxPeriodicName bytes, no control characters. It must be the only one of that name
+	// in the status store, on whichever queue its jobs are, as their ids are made of it; without a store, in their queue.
 	Name string
 	// Schedule says when: Every(d), or what Parse of package cron returns.
 	Schedule Schedule
@@ -29,13 +31,14 @@ type Periodic struct {
 	// PayloadAt makes the payload of one tick's job: the same on all replicas. It only computes. NewPool calls it once, with
 	// the first tick from now on, to see whether a job can be made of it; later the pool's goroutine for schedules calls it,
 	// maybe several times for a tick. After an error the tick is tried again, and keeps those after it waiting; one that is
-	// Permanent gives the tick up.
+	// Permanent gives the tick up, and so does a status store that refuses its job's status with such an error.
 	PayloadAt func(tick time.Time) (Payload, error)
 	// Options are those of its jobs, ranking before the payload's own. They can set neither the id nor At; After(d)
 	// postpones each job behind its tick. The queue that they name is the same for all ticks. UniqueBy keeps a tick from
 	// being enqueued while the job of an earlier one has the key: that one is left out. It cannot replace here.
 	Options []JobOption
-	// Missed says what becomes of ticks at which nobody ran, or Redis did not answer. Zero means MissedSkip.
+	// Missed says what becomes of ticks at which nobody ran, or Redis or the status store did not answer. Zero means
+	// MissedSkip.
 	Missed MissedPolicy
 }
 
@@ -43,7 +46,8 @@ type Periodic struct {
 type MissedPolicy int
 
 const (
-	// MissedSkip enqueues a tick while it is less than a minute late and the next one is not due yet.
+	// MissedSkip enqueues a tick while it is less than a minute late and the next one is not due yet. A Redis or a status
+	// store that is down for longer drops it.
 	MissedSkip MissedPolicy = iota
 	// MissedOnce enqueues the latest tick, however late, and none before it.
 	MissedOnce

@@ -141,7 +141,8 @@ func (t *ticks) skipMissed(s *ticking, last, until time.Time) time.Time {
 	return oldest
 }
 
-// enqueue enqueues the job of a tick. What can never become a job is given up, and what is over already is no error.
+// enqueue enqueues the job of a tick. What can never become a job is given up, and so is one that will always be refused, or
+// the ticks after it would wait for ever. What is over already is no error.
 func (t *ticks) enqueue(s *ticking, tick time.Time) error {
 	job, err := s.job(tick)
 	if IsPermanent(err) {
@@ -160,7 +161,17 @@ func (t *ticks) enqueue(s *ticking, tick time.Time) error {
 	if isDuplicate(err) || errors.As(err, new(*FinishedError)) {
 		return nil
 	}
+	if refusedForGood(err) {
+		t.pool.log.Error("a tick's job was refused for good: it is given up", "name", s.Name, "tick", tickText(tick), "error", err)
+		return nil
+	}
 	return err
+}
+
+// refusedForGood reports whether a job was not enqueued, for a reason that stays: the status store cannot keep its status, or
+// has another job under its id, as while a deployment changes the jobs' queue or type.
+func refusedForGood(err error) bool {
+	return errors.As(err, new(*EnqueueError)) && (IsPermanent(err) || errors.As(err, new(*IDTakenError)))
 }
 
 // isDue reports whether it is time to look, by the time that has passed or by the clock, whichever says so: clocks are set.
