@@ -20,7 +20,8 @@ const (
 // claim, in the order in which they ended: a job that was retried is in it more than once. Jobs that handlers enqueue
 // meanwhile are run, too. Config.Queue must be a *MemoryQueue; Config.Queues says which of its queues to drain, and all
 // else is the pool's ordinary configuration, but that it doesn't sweep. With Concurrency 1 the order is that of the queue.
-// Jobs of a queue that is paused stay in it.
+// Jobs of a queue that is paused stay in it. Config.Periodic must be empty, as Drain has no end where a schedule goes on:
+// enqueue the job of a tick as any other.
 //
 // With ahead 0 only what is due is run: retries and scheduled jobs are left in the queue. Otherwise time moves on to
 // whatever falls due within ahead, a dead worker's lease included, and no further. That needs a fake time: a
@@ -35,6 +36,8 @@ func Drain(t T, cfg worker.Config, ahead time.Duration) []*Result {
 	switch {
 	case !ok || q == nil:
 		t.Fatalf("drain: Config.Queue is a %T: it must be a *workertest.MemoryQueue", cfg.Queue)
+	case len(cfg.Periodic) > 0:
+		t.Fatalf("drain: Config.Periodic is set: no schedule runs here; take it out, and enqueue the job of a tick")
 	case ahead > 0 && q.Clock == nil && !inBubble():
 		t.Fatalf("drain: time would really pass: run the test in a testing/synctest bubble, or set MemoryQueue.Clock")
 	}

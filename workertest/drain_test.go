@@ -265,6 +265,12 @@ func TestDrainFailsTheTest(t *testing.T) {
 		got := failing(t, func(t workertest.T) { workertest.Drain(t, config(workertest.NewQueue(), nil), 0) })
 		assert.Contains(t, got, "Registry is missing")
 	})
+	t.Run("with a schedule", func(t *testing.T) {
+		cfg := config(workertest.NewQueue(), greetings(greet))
+		cfg.Periodic = []worker.Periodic{{Name: "daily", Schedule: worker.Every(24 * time.Hour), Payload: greeting{"a"}}}
+		got := failing(t, func(t workertest.T) { workertest.Drain(t, cfg, 0) })
+		assert.Contains(t, got, "drain: Config.Periodic is set")
+	})
 	t.Run("when the pool can't start", func(t *testing.T) {
 		queue := workertest.NewQueue()
 		queue.Fault = func(context.Context, string) error { return errors.New("down") }
