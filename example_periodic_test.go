@@ -51,3 +51,18 @@ func ExamplePeriodic() {
 	// Hello again, Ada true
 	// <nil>
 }
+
+// A handler asks for its tick, not for the time: a tick may be late, and its job is retried later still.
+func ExampleTickOf() {
+	for _, id := range []string{"report@2026-11-29T01:30:00Z", "order-17"} {
+		tick, ok := worker.TickOf(&worker.Job{ID: id}) // a handler has its job
+		if !ok {
+			fmt.Println(id, "was enqueued by hand")
+			continue
+		}
+		fmt.Println("the report of", tick.Format("January 2"))
+	}
+	// Output:
+	// the report of November 29
+	// order-17 was enqueued by hand
+}

@@ -78,11 +78,12 @@ const tickLayout = "2006-01-02T15:04:05.999Z07:00"
 
 func tickText(tick time.Time) string { return tick.UTC().Format(tickLayout) }
 
-// TickOf returns the tick that a periodic job was enqueued for, by its id, which also a retry keeps. It reports false for
-// any other job.
+// TickOf returns the tick that a periodic job was enqueued for, by its id, which also a retry keeps. It reports false for a
+// job whose id is none of a tick. The id is all that it looks at: give no other job one like "report@2026-11-29T02:00:00Z",
+// unless it is to be taken for a tick's.
 func TickOf(job *Job) (time.Time, bool) {
 	at := strings.LastIndexByte(job.ID, '@')
-	if at < 1 {
+	if at < 1 || at > MaxPeriodicName {
 		return time.Time{}, false
 	}
 	tick, err := time.Parse(tickLayout, job.ID[at+1:])

@@ -472,6 +472,8 @@ func TestTickOfOtherJobs(t *testing.T) {
 		"report@2026-11-29T02:00:00Z": true, "a@b@2026-11-29T02:00:00.5Z": true, "": false, "report": false,
 		"@2026-11-29T02:00:00Z": false, "report@": false, "report@2026-11-29T02:00:00+01:00": false,
 		"report@2026-11-29T02:00:00.500Z": false, "report@today": false,
+		strings.Repeat("n", worker.MaxPeriodicName) + "@2026-11-29T02:00:00Z":   true,
+		strings.Repeat("n", worker.MaxPeriodicName+1) + "@2026-11-29T02:00:00Z": false,
 	} {
 		_, ok := worker.TickOf(&worker.Job{ID: id})
 		assert.Equal(t, want, ok, id)
