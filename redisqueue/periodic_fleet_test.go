@@ -36,6 +36,12 @@ type fleet struct {
 	store worker.StatusStore // nil for none
 	idle  *workertest.MemoryQueue
 
+	begun  time.Time
+	older  worker.Periodic
+	deploy time.Duration // since the beginning: who is born later has newer, and the others are replaced. Zero: never
+	newer  worker.Periodic
+	gently bool // not all replicas are killed at once while it is deployed
+
 	mu    sync.Mutex
 	runs  map[string]int        // by job id
 	alive map[*replica]struct{} // what a power cut kills
@@ -131,16 +137,32 @@ func (r *replica) Save(ctx context.Context, statuses ...worker.Status) ([]worker
 	})
 }
 
-// live runs one replica until it is killed, or the fleet ends.
+// deploying is how long a deployment takes.
+const deploying = 10 * time.Second
+
+// periodic returns what a replica that is born now runs, and when it is replaced.
+func (f *fleet) periodic() (worker.Periodic, <-chan time.Time) {
+	left := f.deploy - time.Since(f.begun)
+	switch {
+	case f.deploy == 0:
+		return f.older, nil
+	case left <= 0:
+		return f.newer, nil
+	}
+	return f.older, time.After(left + rand.N(deploying))
+}
+
+// live runs one replica until it is killed or replaced, or the fleet ends.
 func (f *fleet) live(end <-chan struct{}) {
 	r := &replica{Queue: f.idle, fleet: f, dead: make(chan struct{})}
 	r.kill = sync.OnceFunc(func() { close(r.dead) })
 	f.born(r)
 	defer f.buried(r)
+	periodic, replaced := f.periodic()
 	cfg := worker.Config{
 		Backend:  worker.Backend{Queue: r, Logger: slog.New(slog.DiscardHandler)},
 		Registry: worker.NewRegistry(), Queues: map[string]worker.QueueConfig{"idle": {}}, SweepInterval: -1,
-		Periodic: []worker.Periodic{{Name: "tick", Schedule: every100ms{}, Payload: note{}, Missed: worker.MissedAll}},
+		Periodic: []worker.Periodic{periodic},
 	}
 	if f.store != nil {
 		cfg.StatusStore = r
@@ -150,6 +172,7 @@ func (f *fleet) live(end <-chan struct{}) {
 	require.NoError(f.t, pool.Start(context.Background()))
 	select {
 	case <-r.dead:
+	case <-replaced:
 	case <-end:
 	}
 	require.NoError(f.t, pool.Stop(context.Background()))
@@ -182,6 +205,9 @@ func (f *fleet) cuts(end <-chan struct{}) {
 			return
 		case <-time.After(5*time.Second + rand.N(10*time.Second)):
 		}
+		if since := time.Since(f.begun) - f.deploy; f.gently && since > -deploying && since < deploying {
+			continue
+		}
 		f.mu.Lock()
 		f.dark = time.Now().Add(rand.N(4 * time.Second))
 		for r := range f.alive {
@@ -202,7 +228,7 @@ func (f *fleet) serve() (stop func()) {
 	})
 	pool, err := worker.NewPool(worker.Config{
 		Backend:  worker.Backend{Queue: f.queue, StatusStore: f.store, Logger: slog.New(slog.DiscardHandler)},
-		Registry: reg, Concurrency: 10,
+		Registry: reg, Concurrency: 10, Queues: map[string]worker.QueueConfig{"default": {}, "moved": {}},
 	})
 	require.NoError(f.t, err)
 	require.NoError(f.t, pool.Start(context.Background()))
@@ -215,17 +241,25 @@ func TestEachTickIsEnqueuedOnceWhoeverIsKilled(t *testing.T) {
 	for name, store := range map[string]worker.StatusStore{"with statuses": workertest.NewStatusStore(), "without": nil} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *server) {
-				f := &fleet{t: t, queue: s.queue(redisqueue.Config{}), store: store, idle: workertest.NewQueue(),
-					runs: make(map[string]int), alive: make(map[*replica]struct{})}
+				f := newFleet(t, s, store, worker.MissedAll)
 				f.sail(20, *fleetTicks)
+				f.each(every100ms{}, 0, time.Duration(*fleetTicks)*100*time.Millisecond)
 			})
 		})
 	}
 }
 
+func newFleet(t *testing.T, s *server, store worker.StatusStore, missed worker.MissedPolicy) *fleet {
+	return &fleet{t: t, queue: s.queue(redisqueue.Config{}), store: store, idle: workertest.NewQueue(),
+		older: worker.Periodic{Name: "tick", Schedule: every100ms{}, Payload: note{}, Missed: missed},
+		runs:  make(map[string]int), alive: make(map[*replica]struct{})}
+}
+
+// sail lets the fleet live for so many ticks and somewhat longer, and checks what no fleet may do: run a tick twice, or leave
+// a row open.
 func (f *fleet) sail(replicas, ticks int) {
 	defer f.serve()()
-	start := time.Now()
+	f.begun = time.Now()
 	end := make(chan struct{})
 	var all sync.WaitGroup
 	for range replicas {
@@ -254,11 +288,6 @@ func (f *fleet) sail(replicas, ticks int) {
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := range ticks {
-		id := "tick@" + start.Add(time.Duration(i+1)*100*time.Millisecond).UTC().Format("2006-01-02T15:04:05.999Z07:00")
-		require.Equal(f.t, 1, f.runs[id], "%d: %s", i, id)
-		delete(f.runs, id)
-	}
 	for id, n := range f.runs {
 		require.Equal(f.t, 1, n, id)
 	}
@@ -266,5 +295,15 @@ func (f *fleet) sail(replicas, ticks int) {
 		n := f.kills[kind].Load()
 		f.t.Logf("%s: %d", what, n)
 		require.Positive(f.t, n)
+	}
+}
+
+// each checks that all ticks of a schedule after one time and until another, since the beginning, have run.
+func (f *fleet) each(s worker.Schedule, after, until time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for tick := s.Next(f.begun.Add(after)); !tick.After(f.begun.Add(until)); tick = s.Next(tick) {
+		id := "tick@" + tick.UTC().Format("2006-01-02T15:04:05.999Z07:00")
+		require.Equal(f.t, 1, f.runs[id], id)
 	}
 }
