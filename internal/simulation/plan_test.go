@@ -83,6 +83,7 @@ type plan struct {
 	orders     []*order
 	faults     []*fault
 	oneByOne   bool     // the faults are
+	ticking    bool     // the workers have a schedule
 	viewed     []string // jobs that somebody watches
 }
 
@@ -94,7 +95,7 @@ func producerSlot(i int) string { return fmt.Sprintf("p%d", i+1) }
 // newPlan draws a plan for n jobs.
 func newPlan(seed uint64, n int) *plan {
 	dice := rand.New(rand.NewPCG(seed, 4))
-	p := &plan{seed: seed, lease: 10 * time.Second, sweep: 10 * time.Second, maxCrashes: 100}
+	p := &plan{seed: seed, lease: 10 * time.Second, sweep: 10 * time.Second, maxCrashes: 100, ticking: true}
 	if dice.IntN(3) == 0 {
 		p.lease = 3 * time.Second
 	}

@@ -188,6 +188,7 @@ func (p *process) work(concurrency int) {
 	pool, err := worker.NewPool(worker.Config{
 		Backend: *backend, Registry: registry, Concurrency: concurrency, MaxCrashes: p.world.plan.maxCrashes,
 		SweepInterval: p.world.plan.sweep, DrainTimeout: 5 * time.Second, CancelGrace: 2 * time.Second,
+		Periodic: p.periodic(),
 	})
 	if err != nil {
 		panic(err)

@@ -123,7 +123,7 @@ func (w *world) drain() {
 
 // unfinished returns the ids of jobs that are not at rest, by Redis and by the store.
 func (w *world) unfinished() []string {
-	ids := busy(w.left())
+	ids := append(busy(w.left()), w.unfinishedTicks()...)
 	for _, o := range w.plan.orders {
 		if row := w.rowOf(o.id); row != nil && !row.State.Final() {
 			ids = append(ids, o.id)
@@ -195,6 +195,7 @@ func (w *world) judge() []string {
 			checker.Ends[o.id] = end
 		}
 	}
+	wrong = append(wrong, w.judgeTicks(checker)...)
 	verdict := checker.Check()
 	w.figures = verdict.Figures
 	for _, v := range verdict.Violations {

@@ -16,6 +16,7 @@ type powers interface {
 	worker.Requeuer
 	worker.Knower
 	worker.Uniquer
+	worker.Ticker
 }
 
 // sweptQueue is a worker's queue, which its sweeps alone enqueue to: it writes down the jobs that they bring back.

@@ -151,7 +151,7 @@ func (w *world) row(o *order, st worker.Status) {
 // what is kept of dead jobs may.
 var stays = []func(key string, expires bool) bool{
 	func(key string, _ bool) bool {
-		return key == "token" || key == "wake" || key == "dead" || strings.HasSuffix(key, ":queues") // the names of all queues
+		return key == "token" || key == "wake" || key == "dead" || key == "ticks" || strings.HasSuffix(key, ":queues") // the names of all queues
 	},
 	func(key string, expires bool) bool {
 		return (key == "rates" || strings.HasPrefix(key, "overtaking:")) && expires
