@@ -212,6 +212,9 @@ func (s *ticking) lookAgain(now, until, last time.Time) error {
 	if !next.IsZero() && next.Sub(until) < maxLookAgain {
 		s.at = now.Add(next.Sub(until))
 	}
+	if now.Sub(until) > maxTickWait { // the queue's clock is far behind: it may be set right at any time
+		s.at = now.Add(min(s.at.Sub(now), maxTickWait))
+	}
 	if !s.first {
 		s.at = s.at.Add(rand.N(tickJitter))
 	}

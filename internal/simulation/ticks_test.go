@@ -68,8 +68,8 @@ func (w *world) unfinishedTicks() (ids []string) {
 }
 
 // judgeTicks tells the checker of the jobs of ticks, and returns those ticks that nobody made a job of: from the first one to
-// the last each must have its own, whoever died. The last may be due yet: a pool that found Redis's clock an hour behind looks
-// again after that hour.
+// the last each must have its own, whoever died. The last may be due yet: a pool that found Redis's clock far behind looks
+// again a minute later.
 func (w *world) judgeTicks(c *history.Checker) (wrong []string) {
 	if !w.plan.ticking {
 		return nil
