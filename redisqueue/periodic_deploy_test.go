@@ -21,7 +21,7 @@ func TestTicksThatMayBeMissedRunOnceWhoeverIsKilled(t *testing.T) {
 		t.Run(missed.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *server) {
 				f := newFleet(t, s, workertest.NewStatusStore(), missed)
-				f.sail(20, shortTicks/2)
+				f.sail(shortTicks / 2)
 				ticks := f.ran()
 				t.Logf("%d ticks", len(ticks))
 				require.Less(t, f.begun.Add(shortTicks/2*100*time.Millisecond), ticks[len(ticks)-1])
@@ -51,7 +51,7 @@ func TestTicksWhileTheScheduleChanges(t *testing.T) {
 		f := newFleet(t, s, workertest.NewStatusStore(), worker.MissedAll)
 		f.deploy, f.newer = 20*time.Second, f.older
 		f.newer.Schedule = every150ms{}
-		f.sail(20, shortTicks)
+		f.sail(shortTicks)
 		const settles = 10 * time.Second // what was missed is made up for
 		f.each(every100ms{}, 0, f.deploy-settles)
 		f.each(every150ms{}, f.deploy+deploying+settles, shortTicks*100*time.Millisecond)
@@ -68,7 +68,7 @@ func TestTicksWhileTheQueueChanges(t *testing.T) {
 		f := newFleet(t, s, workertest.NewStatusStore(), worker.MissedAll)
 		f.deploy, f.newer, f.gently = 20*time.Second, f.older, true
 		f.newer.Options = []worker.JobOption{worker.OnQueue("moved")}
-		f.sail(20, shortTicks)
+		f.sail(shortTicks)
 		f.each(every100ms{}, 0, shortTicks*100*time.Millisecond)
 	})
 }

@@ -242,7 +242,7 @@ func TestEachTickIsEnqueuedOnceWhoeverIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *server) {
 				f := newFleet(t, s, store, worker.MissedAll)
-				f.sail(20, *fleetTicks)
+				f.sail(*fleetTicks)
 				f.each(every100ms{}, 0, time.Duration(*fleetTicks)*100*time.Millisecond)
 			})
 		})
@@ -257,12 +257,12 @@ func newFleet(t *testing.T, s *server, store worker.StatusStore, missed worker.M
 
 // sail lets the fleet live for so many ticks and somewhat longer, and checks what no fleet may do: run a tick twice, or leave
 // a row open.
-func (f *fleet) sail(replicas, ticks int) {
+func (f *fleet) sail(ticks int) {
 	defer f.serve()()
 	f.begun = time.Now()
 	end := make(chan struct{})
 	var all sync.WaitGroup
-	for range replicas {
+	for range 20 { // replicas
 		all.Go(func() {
 			for {
 				f.live(end)
