@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,16 +15,22 @@ import (
 
 // What the history hears of the wire: only there it is known what Redis executed, whether its reply arrived or not.
 
-// executed notes the verdicts that Redis has executed. When it ignored some, its reply does not say which: nothing is noted.
+// executed notes the verdicts that Redis has executed: all but those whose places its reply names.
 func (w *wire) executed(r request, reply []byte) {
 	if w.note == nil || r.step != "settle" {
 		return
 	}
-	if counts := readWords(reply); len(counts) != 2 || counts[0] != "0" {
+	words := readWords(reply) // how many dead jobs were trimmed, and the places of what was ignored
+	if len(words) == 0 {
 		return
 	}
-	for _, e := range verdictsOf(r.raw) {
-		w.note(e)
+	if _, err := strconv.Atoi(words[0]); err != nil { // the session is over, or Redis refuses
+		return
+	}
+	for i, e := range verdictsOf(r.raw) {
+		if !slices.Contains(words[1:], strconv.Itoa(i+1)) {
+			w.note(e)
+		}
 	}
 }
 
