@@ -126,8 +126,9 @@ type Config struct {
 	// Match reports whether a prediction that the API lists is the one that was to be created. It is given those that were
 	// created about then. Nil means DefaultMatch.
 	//
-	// What cannot be known: whether the API lists everything at once (Settle waits for it), and, where it shows neither
-	// key nor input, anything at all. Then the prediction is paid again, as it is when the API has no list.
+	// What cannot be known: whether the API lists everything at once (Settle waits for it), and, where it has no list or
+	// shows neither key nor input, anything at all. Then the prediction counts as one that failed: another one is paid, and
+	// the job fails when that is lost, too.
 	Match func(sent Sent, p Prediction) bool
 }
 

@@ -15,8 +15,9 @@
 //     for it among the API's latest predictions, and creates one only if there is none. See Config.Match for what that
 //     takes, and what it cannot know.
 //
-// A prediction that fails, is canceled by somebody else, takes too long or has no usable output is tried once more, with
-// another prediction; then the job fails for good. A Requeue begins anew.
+// A prediction that fails, is canceled by somebody else, takes too long, has no usable output or is one that the API cannot
+// tell of is tried once more, with another prediction; then the job fails for good. So a job pays for two at most. A Requeue
+// begins anew.
 //
 // # How an attempt ends
 //

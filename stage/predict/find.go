@@ -1,7 +1,6 @@
 package predict
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,8 +18,7 @@ import (
 
 const (
 	clockSkew = time.Minute // that the API's clock may differ from ours, either way
-	maxPages  = 20          // of the API's list, of about 100 predictions each
-	maxPage   = 32 << 20    // bytes
+	maxPages  = 100         // of the API's list, of about 100 predictions each
 )
 
 // Sent is what is known of a prediction that may have been created.
@@ -45,10 +44,7 @@ type Sent struct {
 //
 // Where the list shows what was run, that must be the same, too. Replicate removes inputs after an hour.
 func DefaultMatch(sent Sent, p Prediction) bool {
-	if sent.Version != "" && p.Version != "" && !strings.HasSuffix(":"+sent.Version, ":"+p.Version) {
-		return false
-	}
-	if sent.Model != "" && p.Model != "" && p.Model != sent.Model {
+	if !sent.mayRun(p) {
 		return false
 	}
 	if hook, err := url.Parse(p.Webhook); err == nil && hook.Query().Has("key") {
@@ -59,6 +55,17 @@ func DefaultMatch(sent Sent, p Prediction) bool {
 		return json.Unmarshal(p.Input, &input) == nil && input[sent.KeyInput] == sent.Key
 	}
 	return sent.InputSum != "" && InputSum(p.Input) == sent.InputSum
+}
+
+// mayRun reports whether a prediction runs what was to be run, as far as it shows that.
+func (s Sent) mayRun(p Prediction) bool {
+	return (s.Version == "" || p.Version == "" || strings.HasSuffix(":"+s.Version, ":"+p.Version)) &&
+		(s.Model == "" || p.Model == "" || p.Model == s.Model)
+}
+
+// mayBe reports whether a prediction that doesn't match may be the one all the same, since it shows too little.
+func (s Sent) mayBe(p Prediction) bool {
+	return !validID(p.ID) || s.mayRun(p) && p.Webhook == "" && InputSum(p.Input) == ""
 }
 
 // InputSum is a checksum of an input: equal for equal JSON, however it is written. It is empty for an empty input.
@@ -75,8 +82,8 @@ func InputSum(input json.RawMessage) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// errNoList says that the API cannot be asked what was created.
-var errNoList = errors.New("the API has no list of predictions")
+// errUntold says that the API cannot tell what was created.
+var errUntold = errors.New("the API cannot tell what was created")
 
 // find looks for a prediction that may have been created, among those of that time. Past ones are known to be others.
 // Of several it prefers one that succeeded, then one that is under way. False means that there is none.
@@ -87,24 +94,31 @@ func (a *api) find(ctx context.Context, sent Sent, past []string, match func(Sen
 		"created_before": {to.UTC().Format(time.RFC3339)},
 	}
 	var best Prediction
+	doubt := false
 	for range maxPages {
 		oldest := time.Time{}
 		next, err := a.list(ctx, query, func(p Prediction) {
 			oldest = p.CreatedAt
-			inTime := p.CreatedAt.IsZero() || !p.CreatedAt.Before(from) && !p.CreatedAt.After(to)
-			if inTime && validID(p.ID) && !slices.Contains(past, p.ID) && rank(p) > rank(best) && match(sent, p) {
+			switch inTime := p.CreatedAt.IsZero() || !p.CreatedAt.Before(from) && !p.CreatedAt.After(to); {
+			case !inTime || slices.Contains(past, p.ID):
+			case !validID(p.ID) || !match(sent, p):
+				doubt = doubt || sent.mayBe(p)
+			case rank(p) > rank(best):
 				best = p
 			}
 		})
 		switch status := statusOf(err); {
 		case status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented:
-			return Prediction{}, false, errNoList
+			return Prediction{}, false, errUntold
 		case err != nil:
 			return Prediction{}, false, err
-		case next == nil || !oldest.IsZero() && oldest.Before(from):
+		case next != nil && (oldest.IsZero() || !oldest.Before(from)):
+			query = next
+		case best.ID == "" && doubt:
+			return Prediction{}, false, errUntold
+		default:
 			return best, best.ID != "", nil
 		}
-		query = next
 	}
 	return Prediction{}, false, fmt.Errorf("prediction API: list: more than %d pages since %v", maxPages, from)
 }
@@ -123,11 +137,15 @@ func rank(p Prediction) int {
 }
 
 // list reads one page, and returns the query of the next one, nil if this was the last. A page may be large, as it holds
-// inputs, so its predictions are looked at one by one.
+// inputs, so its predictions are looked at one by one: each may be as large as any other answer.
 func (a *api) list(ctx context.Context, query url.Values, look func(Prediction)) (next url.Values, err error) {
 	get := call{op: "list", method: http.MethodGet, path: "/predictions", query: query}
-	err = a.do(ctx, get, maxPage, func(body io.Reader) error {
-		following, err := readPage(json.NewDecoder(body), look)
+	err = a.do(ctx, get, math.MaxInt64-1, func(body io.Reader) error {
+		part := &limited{body, a.maxResponse, a.maxResponse}
+		following, err := readPage(json.NewDecoder(part), func(p Prediction) {
+			part.left = a.maxResponse
+			look(p)
+		})
 		if err != nil {
 			return fmt.Errorf("the answer is no list of predictions: %w", err)
 		}
@@ -181,9 +199,10 @@ func readResults(page *json.Decoder, look func(Prediction)) error {
 			return err
 		}
 		var p Prediction
-		if json.Unmarshal(bytes.TrimSpace(raw), &p) == nil { // one of a strange form is none of ours
-			look(p)
+		if json.Unmarshal(raw, &p) != nil {
+			p = Prediction{} // one of a strange form tells nothing
 		}
+		look(p)
 	}
 	return expect(page, json.Delim(']'))
 }

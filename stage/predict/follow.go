@@ -11,6 +11,7 @@ import (
 )
 
 const (
+	maxAnnounced = 3                // notes of a create
 	maxFailures  = 4                // questions in a row that may fail in a way that passes
 	hiddenFor    = 30 * time.Second // an API may need so long to show what it has created
 	throttledFor = time.Hour        // so long 429 counts no attempts

@@ -139,8 +139,8 @@ func (r *run) find(ctx context.Context) error {
 		First: time.UnixMilli(r.rec.First), Last: time.UnixMilli(r.rec.Last)}
 	p, found, err := m.api.find(ctx, sent, r.rec.Past, m.cfg.Match)
 	switch {
-	case errors.Is(err, errNoList):
-		return nil
+	case errors.Is(err, errUntold):
+		return r.replace(ctx, &FailedError{Message: "the API cannot tell whether it was created"})
 	case err != nil:
 		return r.judge(ctx, err)
 	case !found:
@@ -167,18 +167,23 @@ func (r *run) resume(ctx context.Context) (Prediction, error) {
 		err = p.failure()
 	}
 	if stopped := new(FailedError); errors.As(err, &stopped) {
-		// It counts: a parked job, whose attempts don't, must not pay again and again.
-		if err := r.fail(ctx, stopped); r.rec.Failed > 1 || worker.IsPermanent(err) || lost(err) {
-			return Prediction{}, err
-		}
-		r.over = false
-		return Prediction{}, nil
+		return Prediction{}, r.replace(ctx, stopped)
 	}
 	if err == nil && !p.Status.over() {
 		r.model.cfg.Limiter.join()
 		r.holds = true
 	}
 	return p, err
+}
+
+// replace lets go of a prediction in whose place another one may be created at once. It counts all the same: a parked job,
+// whose attempts don't, must not pay again and again.
+func (r *run) replace(ctx context.Context, failed *FailedError) error {
+	if err := r.fail(ctx, failed); r.rec.Failed > 1 || worker.IsPermanent(err) || lost(err) {
+		return err
+	}
+	r.over = false
+	return nil
 }
 
 // create pays for a prediction. Before it does, the checkpoint says so.
@@ -192,13 +197,12 @@ func (r *run) create(ctx context.Context) (Prediction, error) {
 		return Prediction{}, r.wait(err)
 	}
 	r.holds = true
-	r.rec.send(sum, time.Now())
+	if err := r.announce(ctx, sum); err != nil {
+		return Prediction{}, fmt.Errorf("before the prediction is created: %w", err)
+	}
 	body, err := r.body(input)
 	if err != nil {
 		return Prediction{}, err
-	}
-	if err := r.keep(ctx); err != nil {
-		return Prediction{}, fmt.Errorf("before the prediction is created: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return Prediction{}, context.Cause(ctx)
@@ -214,6 +218,21 @@ func (r *run) create(ctx context.Context) (Prediction, error) {
 	r.rec.ID, r.rec.Throttled = p.ID, 0
 	r.over = p.Status.over()
 	return p, r.remember(ctx)
+}
+
+// announce notes that a create is about to be sent. When noting it took long, it is noted anew: another worker that has
+// the job by now may have looked for the prediction before there was one, so the queue is asked whose job it is.
+func (r *run) announce(ctx context.Context, sum string) error {
+	for range maxAnnounced {
+		r.rec.send(sum, time.Now())
+		if err := r.keep(ctx); err != nil {
+			return err
+		}
+		if r.rec.age() <= r.model.cfg.Settle/2 {
+			return nil
+		}
+	}
+	return fmt.Errorf("checkpoints take more than half of Settle, %v", r.model.cfg.Settle)
 }
 
 // notCreated says what to do after a create that failed, and notes whether it may have taken effect.

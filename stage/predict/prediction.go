@@ -45,32 +45,46 @@ type Prediction struct {
 	} `json:"metrics"`
 }
 
-// UnmarshalJSON implements json.Unmarshaler. A time that isn't of RFC 3339 is left zero: an API that writes others can be
-// used all the same.
+// UnmarshalJSON implements json.Unmarshaler. It insists on the id only: a field that is not of the form it has at Replicate
+// counts as not told, so that an API that writes some in its own way can be used all the same.
 func (p *Prediction) UnmarshalJSON(data []byte) error {
-	type plain Prediction
-	told := struct {
-		*plain
-		CreatedAt json.RawMessage `json:"created_at"`
-	}{plain: (*plain)(p)}
+	var told map[string]json.RawMessage
 	if err := json.Unmarshal(data, &told); err != nil {
 		return err
 	}
-	if json.Unmarshal(told.CreatedAt, &p.CreatedAt) != nil {
+	*p = Prediction{Input: told["input"], Output: told["output"], Error: told["error"]}
+	var metrics map[string]json.RawMessage
+	for _, field := range []struct {
+		value json.RawMessage
+		into  any
+	}{
+		{told["status"], &p.Status}, {told["model"], &p.Model}, {told["version"], &p.Version}, {told["webhook"], &p.Webhook},
+		{told["data_removed"], &p.DataRemoved}, {told["metrics"], &metrics},
+	} {
+		_ = json.Unmarshal(field.value, field.into) // what fails is left zero
+	}
+	_ = json.Unmarshal(metrics["predict_time"], &p.Metrics.PredictTime)
+	if json.Unmarshal(told["created_at"], &p.CreatedAt) != nil {
 		p.CreatedAt = time.Time{}
 	}
-	return nil
+	if len(told["id"]) == 0 {
+		return nil
+	}
+	return json.Unmarshal(told["id"], &p.ID)
 }
 
 // FailedError is why a prediction brought no picture. It is permanent when it was the job's second one, or when
 // Config.Final says so.
 type FailedError struct {
-	ID      string // of the prediction
+	ID      string // of the prediction; empty when the API cannot tell whether there is one
 	Status  Status
 	Message string // the model's, made fit for a log
 }
 
 func (e *FailedError) Error() string {
+	if e.ID == "" {
+		return "prediction: " + e.Message
+	}
 	return fmt.Sprintf("prediction %s %s: %s", e.ID, e.Status, e.Message)
 }
 

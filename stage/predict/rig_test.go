@@ -49,6 +49,7 @@ type rig struct {
 	timeout    time.Duration // of the jobs
 	concurrent int           // slots
 	wrap       func(worker.Queue) worker.Queue
+	source     func() error // asked before an original is opened; nil: nothing
 
 	log syncBuffer
 
@@ -108,6 +109,11 @@ func (r *rig) pool() *worker.Pool {
 	handler, err := stage.NewHandler(stage.Config{
 		Model: r.model(),
 		Source: stage.SourceFunc(func(context.Context, string) (stage.Original, error) {
+			if r.source != nil {
+				if err := r.source(); err != nil {
+					return stage.Original{}, err
+				}
+			}
 			return stage.Original{Body: io.NopCloser(bytes.NewReader(picture(4)))}, nil
 		}),
 		Sink: stage.SinkFunc(func(_ context.Context, staged stage.Staged) (string, error) {
