@@ -10,140 +10,19 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/real-staging-ai/go-worker"
 )
-
-// What applies where a Config says nothing.
-const (
-	DefaultMaxBytes    = 25 << 20
-	DefaultMaxPixels   = 50_000_000
-	DefaultPixelBudget = 100_000_000
-)
-
-// Config is what a Handler is made of. The three ports are required.
-type Config struct {
-	Source Source
-	Model  Model
-	Sink   Sink
-
-	// RoomTypes and Styles are what Payload.RoomType and Payload.Style may be, letter by letter, at most MaxLabelLength
-	// bytes each. A job that asks for another one fails for good, before its original is opened. An empty value always
-	// passes, and leaves the choice to the model. No entries mean DefaultRoomTypes and DefaultStyles; Any as the only
-	// entry lets everything pass.
-	RoomTypes, Styles []string
-	// PromptTemplate makes Request.Prompt: a text/template that is executed with PromptData. Space around its result is
-	// cut off; a result longer than MaxModelPromptLength, and any other error, fails the job for good. NewHandler tries
-	// it with all fields set and with none. Empty means DefaultPromptTemplate; "{{.Prompt}}" gives the model the user's
-	// words and nothing else.
-	PromptTemplate string
-
-	// MaxBytes is the size of the largest original that is read, in bytes. Zero means DefaultMaxBytes, 25 MiB. Each job
-	// that runs holds its original and its staged picture as bytes; those of an original without an Original.Size take
-	// up to three times their size while they are read. PixelBudget is about decoded pictures, which are larger.
-	MaxBytes int64
-	// MaxPixels is how many pixels, width times height, an original may have: a small file can hold a picture that
-	// takes gigabytes when it is decoded. Zero means DefaultMaxPixels, 50 million.
-	MaxPixels int64
-	// PixelBudget is how many pixels of originals the model has in its hands at once, those of all jobs of this handler
-	// together. A job takes the pixels of its original before it calls the model and gives them back when the model has
-	// returned. Until there are enough it waits, with its slot and its timeout running; who came first is served first.
-	// A decoded picture takes 1.5 to 4 bytes a pixel, 8 with 16 bits a channel, and a model may need several copies.
-	// Models that decode nothing say so: see RemoteModel. Zero means DefaultPixelBudget, 100 million, or MaxPixels where
-	// that is more; it must not be less than MaxPixels, as a picture of that size could never be staged.
-	PixelBudget int64
-	// MediaTypes are the types of originals that are given to the model. None means image/jpeg, image/png
-	// and image/webp. Others need a decoder that the host registers with image.RegisterFormat.
-	MediaTypes []string
-}
-
-// check reports all that is wrong.
-func (c Config) check() error {
-	problems := []error{
-		checkPort("Source", c.Source), checkPort("Model", c.Model), checkPort("Sink", c.Sink),
-		checkLimit("MaxBytes", c.MaxBytes), checkLimit("MaxPixels", c.MaxPixels), c.checkPixelBudget(),
-	}
-	for _, mediaType := range c.MediaTypes {
-		if name, ok := strings.CutPrefix(mediaType, "image/"); !ok || name == "" {
-			problems = append(problems, fmt.Errorf("MediaTypes: %q is not of the form image/…", mediaType))
-		}
-	}
-	return errors.Join(problems...)
-}
-
-func checkPort(field string, port any) error {
-	if isNil(port) {
-		return fmt.Errorf("%s is nil", field)
-	}
-	if v, ok := port.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("%s: %w", field, err)
-		}
-	}
-	return nil
-}
-
-// isNil also finds a nil pointer or function in an interface.
-func isNil(port any) bool {
-	if port == nil {
-		return true
-	}
-	switch v := reflect.ValueOf(port); v.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
-		return v.IsNil()
-	}
-	return false
-}
-
-func checkLimit(field string, limit int64) error {
-	if limit < 0 {
-		return fmt.Errorf("%s is %d: it must not be negative", field, limit)
-	}
-	return nil
-}
-
-func (c Config) checkPixelBudget() error {
-	largest := c.withDefaults().MaxPixels
-	if c.PixelBudget > 0 && c.PixelBudget < largest {
-		return fmt.Errorf("PixelBudget is %d: it must not be less than MaxPixels, %d", c.PixelBudget, largest)
-	}
-	return checkLimit("PixelBudget", c.PixelBudget)
-}
-
-func (c Config) withDefaults() Config {
-	if c.MaxBytes == 0 {
-		c.MaxBytes = DefaultMaxBytes
-	}
-	if c.MaxPixels == 0 {
-		c.MaxPixels = DefaultMaxPixels
-	}
-	if c.PixelBudget == 0 {
-		c.PixelBudget = max(DefaultPixelBudget, c.MaxPixels)
-	}
-	if len(c.RoomTypes) == 0 {
-		c.RoomTypes = DefaultRoomTypes()
-	}
-	if len(c.Styles) == 0 {
-		c.Styles = DefaultStyles()
-	}
-	if c.PromptTemplate == "" {
-		c.PromptTemplate = DefaultPromptTemplate
-	}
-	if len(c.MediaTypes) == 0 {
-		c.MediaTypes = []string{"image/jpeg", "image/png", "image/webp"}
-	}
-	c.RoomTypes, c.Styles, c.MediaTypes = slices.Clone(c.RoomTypes), slices.Clone(c.Styles), slices.Clone(c.MediaTypes)
-	return c
-}
 
 // Handler runs stage:run jobs. It keeps nothing between jobs and may run any number at once.
 type Handler struct {
 	cfg     Config
 	prompts *prompter
-	pixels  *budget // nil: the model needs none of it
+	lazy    LazyModel // nil: the model isn't one
+	pixels  *budget   // nil: the model needs none of it
 }
 
 // NewHandler makes a Handler, or reports all that is wrong with the configuration.
@@ -155,6 +34,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("stage handler: %w", err)
 	}
 	h := &Handler{cfg: cfg, prompts: prompts}
+	h.lazy, _ = cfg.Model.(LazyModel)
 	if remote, ok := cfg.Model.(RemoteModel); !ok || !remote.Remote() {
 		h.pixels = newBudget(cfg.PixelBudget)
 	}
@@ -203,20 +83,13 @@ func (h *Handler) run(ctx context.Context, jobID string, payload Payload, report
 		return Result{}, worker.Permanent(fmt.Errorf("payload: %w", err))
 	}
 	steps := &progress{report: report}
-	seed := seedOf(jobID, payload)
-
-	steps.begin(fromOpen, "opening the original")
-	original, err := h.open(ctx, payload.OriginalURL)
-	if err != nil {
-		return Result{}, fmt.Errorf("open original: %w", err)
+	req := Request{
+		ImageID: payload.ImageID, OriginalURL: payload.OriginalURL, RoomType: payload.RoomType, Style: payload.Style,
+		UserPrompt: payload.Prompt, Prompt: prompt, Seed: seedOf(jobID, payload),
 	}
-	steps.begin(fromModel, "staging")
-	staged, picture, err := h.stage(ctx, Request{
-		Original: original, ImageID: payload.ImageID, OriginalURL: payload.OriginalURL, RoomType: payload.RoomType,
-		Style: payload.Style, UserPrompt: payload.Prompt, Prompt: prompt, Seed: seed, Progress: steps.within(fromStore),
-	})
+	staged, picture, err := h.stage(ctx, req, steps)
 	if err != nil {
-		return Result{}, fmt.Errorf("stage: %w", err)
+		return Result{}, err
 	}
 	steps.begin(fromStore, "storing the staged picture")
 	url, err := h.put(ctx, Staged{JobID: jobID, ImageID: payload.ImageID, Image: staged})
@@ -225,7 +98,7 @@ func (h *Handler) run(ctx context.Context, jobID string, payload Payload, report
 	}
 	steps.begin(done, "staged")
 	return Result{StagedURL: url, MediaType: staged.MediaType, Width: staged.Width, Height: staged.Height,
-		Bytes: len(staged.Data), Model: picture.Model, Prediction: picture.Prediction, Seed: seed}, nil
+		Bytes: len(staged.Data), Model: picture.Model, Prediction: picture.Prediction, Seed: req.Seed}, nil
 }
 
 // seedOf returns the payload's seed, or derives one from the job's id (on a job without one, from the picture's). It
@@ -241,24 +114,32 @@ func seedOf(jobID string, payload Payload) int64 {
 	return 1 + int64(binary.BigEndian.Uint64(sum[:])%math.MaxInt32)
 }
 
-// open reads the original and makes sure that it is what a model may be given.
+// open opens the original, reads it and makes sure that it is what a model may be given.
 func (h *Handler) open(ctx context.Context, url string) (Image, error) {
+	data, err := h.fetch(ctx, url)
+	if err != nil {
+		return Image{}, fmt.Errorf("open original: %w", err)
+	}
+	original, err := h.accept(data)
+	if err != nil {
+		return Image{}, fmt.Errorf("open original: %w", err)
+	}
+	return original, nil
+}
+
+func (h *Handler) fetch(ctx context.Context, url string) ([]byte, error) {
 	original, err := h.cfg.Source.Open(ctx, url)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrNotFound) {
 			err = judge(err, ErrNotFound)
 		}
-		return Image{}, err
+		return nil, err
 	}
 	if original.Body == nil {
-		return Image{}, errors.New("the source returned no body")
+		return nil, errors.New("the source returned no body")
 	}
 	defer original.Body.Close() // it was only read: an error tells nothing more
-	data, err := h.read(ctx, original)
-	if err != nil {
-		return Image{}, err
-	}
-	return h.accept(data)
+	return h.read(ctx, original)
 }
 
 // judge adds to a port's error the handler's judgement of it. The port's own comes first, so it prevails.
@@ -319,34 +200,94 @@ func (h *Handler) accept(data []byte) (Image, error) {
 }
 
 // stage has the model make the picture, and returns it with what the model says of it.
-func (h *Handler) stage(ctx context.Context, req Request) (Image, Picture, error) {
-	picture, err := h.call(ctx, req)
+func (h *Handler) stage(ctx context.Context, req Request, steps *progress) (Image, Picture, error) {
+	call := h.call
+	if h.lazy != nil {
+		call = h.callLazy
+	}
+	picture, err := call(ctx, req, steps)
 	if err != nil {
-		if isDecodeError(err) {
-			err = judge(err, ErrUndecodable)
-		}
 		return Image{}, Picture{}, err
 	}
 	staged, err := inspect(picture.Data)
 	if err != nil {
-		return Image{}, Picture{}, fmt.Errorf("the model %s returned no proper picture: %w", picture.Model, err)
+		return Image{}, Picture{}, fmt.Errorf("stage: the model %s returned no proper picture: %w", picture.Model, err)
 	}
 	return staged, picture, nil
 }
 
-// call calls the model as soon as there are pixels for it, but not when ctx has ended: it may cost money.
-func (h *Handler) call(ctx context.Context, req Request) (Picture, error) {
-	if err := ctx.Err(); err != nil {
+// call opens the original, and calls the model as soon as there are pixels for it.
+func (h *Handler) call(ctx context.Context, req Request, steps *progress) (Picture, error) {
+	steps.begin(fromOpen, "opening the original")
+	original, err := h.open(ctx, req.OriginalURL)
+	if err != nil {
 		return Picture{}, err
 	}
-	if h.pixels != nil {
-		pixels := int64(req.Original.Width) * int64(req.Original.Height)
-		if err := h.pixels.acquire(ctx, pixels); err != nil {
-			return Picture{}, fmt.Errorf("wait for the pixel budget: %w", err)
-		}
-		defer h.pixels.release(pixels)
+	steps.begin(fromModel, "staging")
+	if err := h.lend(ctx, original); err != nil {
+		return Picture{}, err
 	}
-	return h.cfg.Model.Stage(ctx, req)
+	defer h.giveBack(original)
+	req.Original, req.Progress = original, steps.within(fromStore)
+	return judged(h.cfg.Model.Stage(ctx, req))
+}
+
+// callLazy calls a model that opens the original by itself, if it needs it.
+func (h *Handler) callLazy(ctx context.Context, req Request, steps *progress) (Picture, error) {
+	steps.begin(fromModel, "staging")
+	if err := ctx.Err(); err != nil {
+		return Picture{}, fmt.Errorf("stage: %w", err)
+	}
+	var lent Image
+	defer func() { h.giveBack(lent) }()
+	original := sync.OnceValues(func() (Image, error) {
+		steps.tell("opening the original")
+		original, err := h.open(ctx, req.OriginalURL)
+		if err != nil {
+			return Image{}, err
+		}
+		if err := h.lend(ctx, original); err != nil {
+			return Image{}, err
+		}
+		lent = original
+		return original, nil
+	})
+	req.Progress = steps.within(fromStore)
+	return judged(h.lazy.StageLazily(ctx, req, original))
+}
+
+// lend takes a picture's pixels from the budget, but not when ctx has ended: what comes next may cost money.
+func (h *Handler) lend(ctx context.Context, img Image) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("stage: %w", err)
+	}
+	if h.pixels == nil {
+		return nil
+	}
+	if err := h.pixels.acquire(ctx, pixelsOf(img)); err != nil {
+		return fmt.Errorf("stage: wait for the pixel budget: %w", err)
+	}
+	return nil
+}
+
+// giveBack undoes lend. A picture of no size was lent nothing.
+func (h *Handler) giveBack(img Image) {
+	if h.pixels != nil {
+		h.pixels.release(pixelsOf(img))
+	}
+}
+
+func pixelsOf(img Image) int64 { return int64(img.Width) * int64(img.Height) }
+
+// judged tells of a model's error what the model cannot.
+func judged(picture Picture, err error) (Picture, error) {
+	if err == nil {
+		return picture, nil
+	}
+	if isDecodeError(err) {
+		err = judge(err, ErrUndecodable)
+	}
+	return Picture{}, fmt.Errorf("stage: %w", err)
 }
 
 func (h *Handler) put(ctx context.Context, staged Staged) (string, error) {

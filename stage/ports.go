@@ -50,9 +50,20 @@ type RemoteModel interface {
 	Remote() bool
 }
 
+// LazyModel is an optional power of a Model, asked about once, by NewHandler: for one that can go on with what an earlier
+// attempt of the job has begun, without the original. That may be gone by then, as a signed URL expires, and what was
+// begun be paid.
+type LazyModel interface {
+	Model
+	// StageLazily is called instead of Stage, with a Request that lacks the Original. The function original opens it: errors
+	// are to be returned as they are. It may be called several times, while StageLazily runs, and opens it once.
+	StageLazily(ctx context.Context, req Request, original func() (Image, error)) (Picture, error)
+}
+
 // Request is one photo and what is to become of it. The fields are the model's, to keep or to change.
 type Request struct {
-	// Original is the photo. Its type is one of Config.MediaTypes, its size within Config.MaxBytes and MaxPixels.
+	// Original is the photo. Its type is one of Config.MediaTypes, its size within Config.MaxBytes and MaxPixels. A
+	// LazyModel doesn't get it here.
 	Original Image
 	// The next four are those of the Payload. RoomType and Style are accepted ones of Config.RoomTypes and Styles, or
 	// empty: then the choice is the model's.

@@ -27,6 +27,13 @@ func (p *progress) begin(from float64, message string) {
 	p.say(from, message)
 }
 
+// tell says what the current step does now.
+func (p *progress) tell(message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.say(p.last, message)
+}
+
 // within returns a function that reports the progress of the current step, from 0 to 1, as the share of the whole that
 // ends with to. It works until the next step begins.
 func (p *progress) within(to float64) func(fraction float64, message string) {

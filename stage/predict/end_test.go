@@ -175,6 +175,65 @@ func TestAttemptDiesAtAnyRequest(t *testing.T) {
 	})
 }
 
+// An original that cannot be opened any more, as its URL was signed for ten minutes, costs no prediction that was paid for.
+func TestOriginalIsNeededOnce(t *testing.T) {
+	for name, change := range map[string]func(*rig){
+		"parked": func(r *rig) { r.cfg.Webhook, r.api.Takes = hook, 20*time.Minute },
+		"put off by the API": func(r *rig) {
+			r.api.Misbehave = times(predicttest.OpOutput, 1, code(429, "Retry-After", "1800"))
+		},
+		"after a lost create": func(r *rig) { r.api.Created, r.cfg.Settle = after(drop), 15*time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				change(r)
+				opened, began := 0, time.Now()
+				r.source = func() error {
+					if opened++; time.Since(began) > 10*time.Minute {
+						return stage.ErrRefused
+					}
+					return nil
+				}
+				st := r.run()
+				assert.Equal(t, "prediction1", resultOf(t, st).Prediction.ID)
+				assert.Greater(t, time.Since(began), 10*time.Minute)
+				assert.Equal(t, 1, opened)
+			})
+		})
+	}
+}
+
+// An original that cannot be opened when a prediction is to be created is no matter of the API.
+func TestOriginalCannotBeOpened(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.source = func() error { return stage.ErrNotFound }
+		st := r.run()
+		assert.Equal(t, "stage: open original: original not found", st.Error)
+		assert.Equal(t, 1, st.Attempt)
+		assert.Zero(t, r.api.Count(predicttest.OpCreate))
+	})
+}
+
+// Whatever ends attempts again and again, two predictions are paid at most.
+func TestAttemptsThatAreEnded(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		job := &worker.Job{ID: "job", EnqueuedAt: time.Now()}
+		req := stage.Request{OriginalURL: "https://photos.test/7.png", Progress: func(float64, string) {}}
+		model := r.model()
+		for n := range 3 {
+			ctx, cancel := context.WithCancel(worker.ContextWithJob(t.Context(), job))
+			time.AfterFunc(5*time.Second, cancel) // a middleware of the host's, say
+			_, err := model.Stage(ctx, req)
+			require.ErrorIs(t, err, context.Canceled)
+			if n == 1 {
+				assert.True(t, worker.IsPermanent(err))
+				break
+			}
+		}
+		assert.Equal(t, []string{"prediction1", "prediction2"}, r.api.Canceled())
+	})
+}
+
 // A worker that died a moment ago may have a create under way: the job waits until it would be seen, and counts no attempt.
 func TestLookWaitsForWhatIsUnderWay(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

@@ -219,8 +219,7 @@ func (r *run) leave(ctx context.Context, err error) error {
 	case errors.Is(cause, context.DeadlineExceeded):
 		return r.fail(ctx, &FailedError{ID: r.rec.ID, Status: Canceled, Message: "the job's time was over"})
 	}
-	r.rec.drop()
-	return errors.Join(err, r.keep(ctx))
+	return fmt.Errorf("%w: %w", r.fail(ctx, &FailedError{ID: r.rec.ID, Status: Canceled, Message: "the attempt was ended"}), err)
 }
 
 // cancel ends the prediction upstream, under a context of its own. False means that it is over in another way.

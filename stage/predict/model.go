@@ -21,7 +21,10 @@ type Model struct {
 	outputs *http.Client
 }
 
-var _ stage.RemoteModel = (*Model)(nil)
+var (
+	_ stage.RemoteModel = (*Model)(nil)
+	_ stage.LazyModel   = (*Model)(nil)
+)
 
 // New makes a Model, or reports all that is wrong with the configuration.
 func New(cfg Config) (*Model, error) {
@@ -62,16 +65,21 @@ func (m *Model) CloseIdleConnections() {
 	m.outputs.CloseIdleConnections()
 }
 
-// Stage makes the picture: it creates a prediction, or goes on with the one that an earlier attempt left, follows it to
-// its end and copies its output. The job is found in ctx; without one nothing is remembered. Errors are as the package
-// says.
+// Stage is StageLazily with an original that is open.
 func (m *Model) Stage(ctx context.Context, req stage.Request) (stage.Picture, error) {
+	return m.StageLazily(ctx, req, func() (stage.Image, error) { return req.Original, nil })
+}
+
+// StageLazily makes the picture: it creates a prediction, or goes on with the one that an earlier attempt left, follows it
+// to its end and copies its output. The original is opened right before a prediction is created, for Config.Input, and not
+// otherwise. The job is found in ctx; without one nothing is remembered. Errors are as the package says.
+func (m *Model) StageLazily(ctx context.Context, req stage.Request, original func() (stage.Image, error)) (stage.Picture, error) {
 	job, _ := worker.JobFromContext(ctx)
 	rec, err := begin(job)
 	if err != nil {
 		return stage.Picture{}, err
 	}
-	r := &run{model: m, job: job, req: req, rec: rec, kept: rec.ID}
+	r := &run{model: m, job: job, req: req, original: original, rec: rec, kept: rec.ID}
 	defer r.release()
 	picture, err := r.run(ctx)
 	if err != nil && (ctx.Err() != nil || errors.Is(err, worker.ErrLeaseLost)) {
@@ -82,13 +90,14 @@ func (m *Model) Stage(ctx context.Context, req stage.Request) (stage.Picture, er
 
 // run is one attempt.
 type run struct {
-	model *Model
-	job   *worker.Job // nil when there is none
-	req   stage.Request
-	rec   record
-	kept  string // the id that the checkpoint has
-	over  bool   // the prediction is: there is nothing to cancel
-	holds bool   // a place of the limiter
+	model    *Model
+	job      *worker.Job // nil when there is none
+	req      stage.Request
+	original func() (stage.Image, error)
+	rec      record
+	kept     string // the id that the checkpoint has
+	over     bool   // the prediction is: there is nothing to cancel
+	holds    bool   // a place of the limiter
 }
 
 func (r *run) run(ctx context.Context) (stage.Picture, error) {
@@ -257,7 +266,10 @@ func (r *run) notCreated(ctx context.Context, err error) error {
 }
 
 // input makes the input, with its checksum.
-func (r *run) input(ctx context.Context) (map[string]any, string, error) {
+func (r *run) input(ctx context.Context) (_ map[string]any, sum string, err error) {
+	if r.req.Original, err = r.original(); err != nil {
+		return nil, "", err
+	}
 	input, err := r.model.cfg.Input(ctx, r.req)
 	if err != nil {
 		return nil, "", fmt.Errorf("input: %w", err)

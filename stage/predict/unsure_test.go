@@ -155,9 +155,9 @@ func TestLateCreates(t *testing.T) {
 // A list is as long as it is: predictions may hold a photo each, and a busy account has many.
 func TestLookInALongList(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		r.cfg.MaxResponse = 1 << 20
+		r.cfg.MaxResponse = 1 << 16
 		model := r.model()
-		entry := `{"id":"other","status":"succeeded","input":{"image":"` + strings.Repeat("x", 1<<19) + `"}},`
+		entry := `{"id":"other","status":"succeeded","input":{"image":"` + strings.Repeat("x", 1<<15) + `"}},`
 		pages := 0
 		r.api.Misbehave = func(op string, _ int, w http.ResponseWriter, req *http.Request) bool {
 			if op != predicttest.OpList {
@@ -179,7 +179,7 @@ func TestLookInALongList(t *testing.T) {
 		assert.True(t, found)
 		assert.Equal(t, "prediction1", p.ID)
 
-		pages, entry = 0, `{"id":"other","input":"`+strings.Repeat("x", 3<<20)+`"},`
+		pages, entry = 0, `{"id":"other","input":"`+strings.Repeat("x", 3<<16)+`"},`
 		_, _, err = model.api.find(t.Context(), Sent{Key: "k"}, nil, DefaultMatch)
 		require.ErrorIs(t, err, errTooLarge, "but one prediction is no larger than MaxResponse")
 		assert.False(t, errors.Is(err, errUntold))
