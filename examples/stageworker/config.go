@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +38,8 @@ type config struct {
 	logLevel     slog.Level
 }
 
+const maxConcurrency = 100_000 // of a pool
+
 // readConfig reads the environment and reports all that is wrong with it, by variable. What may hold a password is never
 // part of an error.
 func readConfig(get func(name string) string) (*config, error) {
@@ -44,7 +48,7 @@ func readConfig(get func(name string) string) (*config, error) {
 		redis:     readRedis(e),
 		namespace: e.text("REDIS_NAMESPACE", "worker"),
 		database:  readDatabase(e),
-		statuses:  sqlstatus.Config{Dialect: sqlstatus.Postgres, Schema: e.text("DATABASE_SCHEMA", "")},
+		statuses:  readStatuses(e),
 
 		queue:        e.text("QUEUE", worker.DefaultQueue),
 		concurrency:  int(e.number("CONCURRENCY", 4)),
@@ -55,13 +59,19 @@ func readConfig(get func(name string) string) (*config, error) {
 		staging: readStaging(e),
 
 		httpAddr:     e.text("HTTP_ADDR", "127.0.0.1:9464"),
-		otlpEndpoint: e.text("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+		otlpEndpoint: e.address("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
 		serviceName:  e.text("OTEL_SERVICE_NAME", "stageworker"),
 	}
 	if err := worker.CheckQueueName(c.queue); err != nil {
 		e.add("QUEUE: %w", err)
 	}
-	if _, _, err := net.SplitHostPort(c.httpAddr); err != nil {
+	if worker.CheckQueueName(c.namespace) != nil || strings.Contains(c.namespace, ":") {
+		e.add("REDIS_NAMESPACE is %.80q: allowed are up to %d of A-Z a-z 0-9 _ . -", c.namespace, worker.MaxQueueLength)
+	}
+	if c.concurrency > maxConcurrency {
+		e.add("CONCURRENCY is %d: it must be at most %d", c.concurrency, maxConcurrency)
+	}
+	if _, port, err := net.SplitHostPort(c.httpAddr); err != nil || !isPort(port) {
 		e.add("HTTP_ADDR is %.60q: it must be host:port, or :port for all addresses of this machine", c.httpAddr)
 	}
 	level := e.text("LOG_LEVEL", "info")
@@ -95,6 +105,20 @@ func readDatabase(e *env) *pgx.ConnConfig {
 		e.add("DATABASE_URL cannot be read: it must be like postgres://user:password@host:5432/database")
 	}
 	return option
+}
+
+// readStatuses reads in which schema the tables are. The library judges.
+func readStatuses(e *env) sqlstatus.Config {
+	c := sqlstatus.Config{Dialect: sqlstatus.Postgres, Schema: e.text("DATABASE_SCHEMA", "")}
+	if _, err := sqlstatus.New(new(sql.DB), c); err != nil { // it doesn't ask the database
+		e.add("DATABASE_SCHEMA: %w", err)
+	}
+	return c
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
 }
 
 // readStaging reads what jobs may ask for. The library judges, one variable at a time.

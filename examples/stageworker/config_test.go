@@ -80,6 +80,14 @@ func TestConfigRefuses(t *testing.T) {
 		{"QUEUE", "a b", "QUEUE: "},
 		{"CONCURRENCY", "0", `CONCURRENCY is "0": it must be a whole number, at least 1`},
 		{"CONCURRENCY", "1.5", `CONCURRENCY is "1.5"`},
+		{"CONCURRENCY", "200000", "CONCURRENCY is 200000: it must be at most 100000"},
+		{"REDIS_NAMESPACE", "a:b", `REDIS_NAMESPACE is "a:b": allowed are`},
+		{"REDIS_NAMESPACE", "ä", `REDIS_NAMESPACE is "ä": allowed are`},
+		{"DATABASE_SCHEMA", "My-Schema", `DATABASE_SCHEMA: new SQL status store: Schema is "My-Schema"`},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "OTEL_EXPORTER_OTLP_ENDPOINT must be like http://127.0.0.1:4318"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://u:hunter2@otel", "OTEL_EXPORTER_OTLP_ENDPOINT must be like http://127.0.0.1:4318"},
+		{"HTTP_ADDR", ":99999", `HTTP_ADDR is ":99999": it must be host:port`},
+		{"HTTP_ADDR", "localhost:", `HTTP_ADDR is "localhost:": it must be host:port`},
 		{"MAX_ATTEMPTS", "-1", `MAX_ATTEMPTS is "-1"`},
 		{"JOB_TIMEOUT", "90", `JOB_TIMEOUT is "90": it must be a time such as 90s or 10m`},
 		{"DRAIN_TIMEOUT", "-1s", `DRAIN_TIMEOUT is "-1s"`},
@@ -140,6 +148,8 @@ func TestConfigOfS3(t *testing.T) {
 		{"S3_BUCKET", "a b", "S3_…: s3store: Bucket is"},
 		{"S3_PREFIX", "a/../b", "S3_…: s3store: Prefix"},
 		{"S3_BASE_URL", "ftp://cdn", "S3_…: s3store: BaseURL"},
+		{"S3_ENDPOINT", "minio:9000", "S3_ENDPOINT must be like https://minio.example.com:9000"},
+		{"S3_ENDPOINT", "https://u:hunter2@minio/", "S3_ENDPOINT must be like https://minio.example.com:9000"},
 		{"S3_SECRET_ACCESS_KEY", "hunter2", "S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY: one is set, and the other is not"},
 	} {
 		_, err := read(t, with(map[string]string{row.name: row.value}))

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -95,6 +96,16 @@ func (e *env) duration(name string, otherwise time.Duration) time.Duration {
 		e.add("%s is %.40q: it must be a time such as 90s or 10m", name, text)
 	}
 	return value
+}
+
+// address is the URL of a server. Empty if the variable isn't set. It is not repeated: it may hold a password.
+func (e *env) address(name, example string) string {
+	text := e.text(name, "")
+	if u, err := url.Parse(text); text != "" &&
+		(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil) {
+		e.add("%s must be like %s", name, example)
+	}
+	return text
 }
 
 // list is what stands between commas. Nil if the variable isn't set.

@@ -21,7 +21,7 @@ type s3Config struct {
 
 func readS3(e *env) s3Config {
 	c := s3Config{
-		endpoint: e.text("S3_ENDPOINT", ""),
+		endpoint: e.address("S3_ENDPOINT", "https://minio.example.com:9000"),
 		region:   e.text("S3_REGION", ""),
 		keyID:    e.text("S3_ACCESS_KEY_ID", ""),
 		secret:   e.text("S3_SECRET_ACCESS_KEY", ""),
