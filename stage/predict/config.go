@@ -29,6 +29,8 @@ const (
 	defaultLifetime        = time.Hour
 	defaultSettle          = 10 * time.Second
 	defaultGrace           = 2 * time.Second
+
+	maxValue = 1e30 // of a price: multiplied by any time it is still a number
 )
 
 // Secret is a string that no formatting, logging or encoding shows.
@@ -155,6 +157,9 @@ func (c Config) check() error {
 	} {
 		if !(value >= 0) { // NaN, too
 			problems = append(problems, fmt.Errorf("%s is %v: it must not be negative", name, value))
+		}
+		if value > maxValue {
+			problems = append(problems, fmt.Errorf("%s is %v: the limit is %v", name, value, maxValue))
 		}
 	}
 	if c.PollMax != 0 && c.PollMin > c.PollMax {

@@ -146,6 +146,9 @@ func (a *api) list(ctx context.Context, query url.Values, look func(Prediction))
 			part.left = a.maxResponse
 			look(p)
 		})
+		if strange := (*json.UnmarshalTypeError)(nil); errors.As(err, &strange) {
+			err = errors.New("a field has another type") // json's own error repeats the value, however long it is
+		}
 		if err != nil {
 			return fmt.Errorf("the answer is no list of predictions: %w", err)
 		}
@@ -210,7 +213,7 @@ func readResults(page *json.Decoder, look func(Prediction)) error {
 func expect(page *json.Decoder, want json.Delim) error {
 	got, err := page.Token()
 	if err == nil && got != want {
-		err = fmt.Errorf("%v instead of %v", got, want)
+		err = fmt.Errorf("%s instead of %v", tidy(fmt.Sprint(got)), want)
 	}
 	return err
 }

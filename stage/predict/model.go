@@ -342,6 +342,8 @@ func (r *run) collect(ctx context.Context, p Prediction) (stage.Picture, error) 
 	return stage.Picture{}, r.fail(ctx, &FailedError{ID: p.ID, Status: p.Status, Message: spoiled.Error()})
 }
 
+const maxSeconds = 7 * 24 * 60 * 60 // that a prediction may have taken
+
 // picture says what a prediction made, and what it cost.
 func (m *Model) picture(p Prediction, data []byte) stage.Picture {
 	name := m.cfg.name()
@@ -349,6 +351,9 @@ func (m *Model) picture(p Prediction, data []byte) stage.Picture {
 		name += ":" + tidy(p.Version)
 	}
 	seconds := p.Metrics.PredictTime
+	if !(seconds >= 0 && seconds <= maxSeconds) {
+		seconds = 0 // who says so doesn't know
+	}
 	return stage.Picture{Data: data, Model: name, Prediction: &stage.Prediction{
 		ID: p.ID, Model: name, Seconds: seconds, Cost: m.cfg.PricePerPrediction + seconds*m.cfg.PricePerSecond,
 	}}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -313,6 +314,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{func(c *Config) { c.BaseURL = "https://me:" + token + "@api.test" }, "BaseURL: it has credentials"},
 		{func(c *Config) { c.BaseURL = "https://api.test\x7f" + token }, "BaseURL: it is no URL"},
 		{func(c *Config) { c.MaxOutput = -1 }, "MaxOutput is -1"},
+		{func(c *Config) { c.PricePerSecond = math.Inf(1) }, "PricePerSecond is +Inf: the limit is 1e+30"},
 		{func(c *Config) { c.Lifetime = -time.Second }, "Lifetime is"},
 		{func(c *Config) { c.PollMin, c.PollMax = 2, 1 }, "PollMin is 2ns: it must not exceed PollMax"},
 		{func(c *Config) { c.OutputHosts = []string{"https://cdn.test"} }, "is no host"},

@@ -46,6 +46,8 @@ func TestRetryAfter(t *testing.T) {
 func TestTidy(t *testing.T) {
 	assert.Equal(t, "a b c", tidy(" a\x00\nb\t\xff c "))
 	assert.Equal(t, "see https://a.test/x and http://b.test", tidy("see https://a.test/x?sig=1&y#z and http://b.test?q."))
+	assert.Equal(t, "HTTPS://a.test/x", tidy("HTTPS://u:p@a.test/x?SIG=1"))
+	assert.Equal(t, "https://a.test/x?", tidy("https://a.test/x?")+"?", "an empty query goes as well")
 	assert.Len(t, []rune(tidy(strings.Repeat("é", 1000))), 301)
 }
 
@@ -99,6 +101,11 @@ func TestPredictionIsReadLeniently(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`{"id":"a","created_at":"yesterday","metrics":null,"error":{"code":7},"webhook":null}`), &p))
 	assert.True(t, p.CreatedAt.IsZero())
 	assert.Equal(t, `prediction a failed: {"code":7}`, (&Prediction{ID: "a", Status: Failed, Error: p.Error}).failure().Error())
+	p.Error = json.RawMessage(`["https:\/\/b.test\/k?X-Amz-Signature=1", 7]`)
+	assert.Equal(t, `prediction a failed: ["https://b.test/k",7]`, (&Prediction{ID: "a", Status: Failed, Error: p.Error}).failure().Error())
+	for _, nothing := range []string{"", "null", `""`, "{"} {
+		assert.Equal(t, "no reason was given", (&Prediction{Error: json.RawMessage(nothing)}).failure().Message)
+	}
 	require.NoError(t, json.Unmarshal([]byte(`{"created_at":"2026-11-29T09:00:00.5Z"}`), &p))
 	assert.Equal(t, 2026, p.CreatedAt.Year())
 }

@@ -90,9 +90,12 @@ func (e *FailedError) Error() string {
 
 // failure describes a prediction that is over without success.
 func (p Prediction) failure() *FailedError {
-	text := string(p.Error)
-	if json.Unmarshal(p.Error, &text) != nil {
-		text = string(p.Error) // not a string
+	var said any
+	_ = json.Unmarshal(p.Error, &said) // what is no JSON says nothing
+	text, ok := said.(string)
+	if !ok {
+		plain, _ := json.Marshal(said) // as tidy knows it: without escaped slashes
+		text = string(plain)
 	}
 	if text = tidy(text); text == "" || text == "null" {
 		text = "no reason was given"
@@ -100,12 +103,15 @@ func (p Prediction) failure() *FailedError {
 	return &FailedError{ID: p.ID, Status: p.Status, Message: text}
 }
 
-var queryText = regexp.MustCompile(`(https?://[^\s?#"'<>]*)[?#][^\s"'<>]*`)
+var (
+	queryText = regexp.MustCompile(`(?i)(https?://[^\s?#"'<>]*)[?#][^\s"'<>]*`)
+	userText  = regexp.MustCompile(`(?i)(https?://)[^\s/?#"'<>]*@`)
+)
 
-// tidy makes a text of somebody else's fit for an error: a line of 300 characters at most, and without the queries of
-// URLs, as those of presigned ones are as good as passwords.
+// tidy makes a text of somebody else's fit for an error: a line of 300 characters at most, and without the credentials and
+// the queries of URLs, as those of presigned ones are as good as passwords.
 func tidy(text string) string {
-	text = queryText.ReplaceAllString(text, "$1")
+	text = userText.ReplaceAllString(queryText.ReplaceAllString(text, "$1"), "$1")
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

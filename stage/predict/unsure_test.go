@@ -75,6 +75,31 @@ func TestDialects(t *testing.T) {
 	}
 }
 
+// A time that cannot be is not counted, and doesn't keep the result from being written.
+func TestTimesThatCannotBe(t *testing.T) {
+	for _, seconds := range []any{1e308, -1, "1e999", nil, 1e7} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.cfg.Transport = dialect{r.cfg.Transport, map[string]any{"metrics": map[string]any{"predict_time": seconds}}}
+			p := resultOf(t, r.run()).Prediction
+			assert.Zero(t, p.Seconds)
+			assert.Equal(t, 0.01, p.Cost)
+		})
+	}
+}
+
+// A list that is none is told in few words.
+func TestStrangeListsAreToldBriefly(t *testing.T) {
+	for _, list := range []string{`"` + strings.Repeat("x", 5000), `"` + strings.Repeat("x", 5000) + `"`,
+		`{"results":"` + strings.Repeat("x", 5000) + `"}`, `{"next":` + strings.Repeat("9", 5000) + `}`} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.api.Misbehave = times(predicttest.OpList, always, says(200, list))
+			_, _, err := r.model().api.find(t.Context(), Sent{Key: "k"}, nil, DefaultMatch)
+			require.Error(t, err)
+			assert.Less(t, len(err.Error()), 500)
+		})
+	}
+}
+
 // An API that cannot be asked what came of a create is paid twice at most, however often its answers are lost.
 func TestCreatesThatCannotBeLookedFor(t *testing.T) {
 	for name, change := range map[string]func(*rig){
