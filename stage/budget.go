@@ -28,7 +28,7 @@ func (b *budget) acquire(ctx context.Context, units int64) error {
 	c := &claim{units: units, granted: make(chan struct{})}
 	b.mu.Lock()
 	place := b.queue.PushBack(c)
-	b.serve()
+	b.serveLocked()
 	b.mu.Unlock()
 
 	select {
@@ -46,7 +46,7 @@ func (b *budget) release(units int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.free += units
-	b.serve()
+	b.serveLocked()
 }
 
 // withdraw undoes a claim, granted or not. Those behind it may have waited for it only.
@@ -60,11 +60,11 @@ func (b *budget) withdraw(place *list.Element) {
 	default:
 		b.queue.Remove(place)
 	}
-	b.serve()
+	b.serveLocked()
 }
 
-// serve grants the oldest claims, as far as the units go. The lock is held.
-func (b *budget) serve() {
+// serveLocked grants the oldest claims, as far as the units go.
+func (b *budget) serveLocked() {
 	for place := b.queue.Front(); place != nil; place = b.queue.Front() {
 		c := place.Value.(*claim)
 		if c.units > b.free {
