@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -274,8 +275,9 @@ func TestHandlerTakesTheLargestLimits(t *testing.T) {
 
 // Wherever its context ends, the job runs again, and no later step is taken.
 func TestHandlerStopsWithItsContext(t *testing.T) {
-	for _, end := range []string{"before", "open", "read", "close", "stage"} {
+	for _, end := range []string{"before", "open", "read", "close", "stage", "before, far", "close, far"} {
 		t.Run(end, func(t *testing.T) {
+			end, elsewhere := strings.CutSuffix(end, ", far")
 			ctx, cancel := context.WithCancel(t.Context())
 			var steps []string
 			at := func(step string) {
@@ -299,6 +301,9 @@ func TestHandlerStopsWithItsContext(t *testing.T) {
 				}),
 				Sink: SinkFunc(func(context.Context, Staged) (string, error) { at("put"); return "u", nil }),
 			}
+			if elsewhere {
+				cfg.Model = farFunc{cfg.Model}
+			}
 			handler, err := NewHandler(cfg)
 			require.NoError(t, err)
 			at("before")
@@ -316,6 +321,11 @@ func TestHandlerStopsWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+// farFunc is a RemoteModel.
+type farFunc struct{ Model }
+
+func (farFunc) Remote() bool { return true }
 
 // Every attempt of a job gets the same seed, another job gets another, and the user's own goes unchanged.
 func TestSeed(t *testing.T) {

@@ -81,6 +81,29 @@ func TestShutdownLeavesThePrediction(t *testing.T) {
 	}
 }
 
+// The id that could not be kept when it was known is kept when the worker stops, so that nobody has to look for it.
+func TestShutdownKeepsTheID(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.drain = 100 * time.Millisecond
+		n := 0
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Checkpoint" {
+				if n++; n == 2 {
+					return errors.New("redis is away")
+				}
+			}
+			return nil
+		}
+		first := r.pool()
+		r.enqueue(first, "job")
+		time.Sleep(500 * time.Millisecond) // before the first question
+		_ = first.Stop(context.Background())
+		r.pool()
+		assert.Equal(t, "prediction1", resultOf(t, r.await("job")).Prediction.ID)
+		assert.Zero(t, r.api.Count(predicttest.OpList))
+	})
+}
+
 // A worker that loses its lease leaves the prediction to the one that has the job now: it may follow it already.
 func TestLostLease(t *testing.T) {
 	for _, row := range []struct {
@@ -214,6 +237,27 @@ func TestOriginalCannotBeOpened(t *testing.T) {
 	})
 }
 
+// An attempt whose time is over while it notes that it is about to pay doesn't pay.
+func TestTimeoutBeforeTheCreate(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.timeout, r.api.Takes = 3*time.Second, time.Second
+		n := 0
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Checkpoint" {
+				if n++; n == 1 {
+					time.Sleep(4 * time.Second)
+				}
+			}
+			return nil
+		}
+		st := r.run()
+		resultOf(t, st)
+		assert.Equal(t, 2, st.Attempt)
+		assert.Equal(t, 1, r.api.Creations())
+		assert.Empty(t, r.api.Canceled())
+	})
+}
+
 // Whatever ends attempts again and again, two predictions are paid at most.
 func TestAttemptsThatAreEnded(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
@@ -231,6 +275,30 @@ func TestAttemptsThatAreEnded(t *testing.T) {
 			}
 		}
 		assert.Equal(t, []string{"prediction1", "prediction2"}, r.api.Canceled())
+	})
+}
+
+// A Requeue begins anew: the job may pay for two predictions again.
+func TestRequeueBeginsAnew(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		outcomes(3, predicttest.Outcome{Status: "failed", Error: "out of memory"})(r)
+		pool := r.pool()
+		r.enqueue(pool, "job")
+		assert.Equal(t, worker.StateFailed, r.await("job").State)
+		require.Equal(t, 2, r.api.Creations())
+		require.NoError(t, pool.Client().Requeue(t.Context(), "job"))
+		assert.Equal(t, "prediction4", resultOf(t, r.await("job")).Prediction.ID)
+	})
+}
+
+// What the API has removed doesn't come back: another prediction is paid at once.
+func TestOutputThatWasRemoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.cfg.Transport = dialect{r.cfg.Transport, map[string]any{"output": nil, "data_removed": true}}
+		st := r.run()
+		assert.Contains(t, st.Error, "it is gone")
+		assert.Equal(t, 2, st.Attempt)
+		assert.Equal(t, 2, r.api.Creations())
 	})
 }
 
@@ -321,8 +389,14 @@ type plainConsumer struct{ worker.Consumer }
 
 // A checkpoint that fails before the create keeps it from being sent; one that fails after it doesn't lose the id.
 func TestCheckpointsFail(t *testing.T) {
-	for _, row := range []struct{ from, to, creations, attempt int }{{1, 1, 1, 2}, {2, 2, 1, 1}, {2, 4, 1, 1}} {
+	for _, row := range []struct {
+		from, to, creations, attempt int
+		parks                        bool
+	}{{1, 1, 1, 2, false}, {2, 2, 1, 1, false}, {2, 4, 1, 1, false}, {2, 4, 1, 1, true}} {
 		inBubble(t, func(t *testing.T, r *rig) {
+			if row.parks {
+				r.cfg.Webhook = hook // as soon as the id is kept
+			}
 			n := 0
 			r.queue.Fault = func(_ context.Context, call string) error {
 				if call == "Checkpoint" {

@@ -84,12 +84,44 @@ func TestThrottlingStopsAll(t *testing.T) {
 		require.NoError(t, err)
 		r.cfg.Limiter = limiter
 		r.api.Misbehave = times("create", 1, code(429, "Retry-After", "60"))
+		began := time.Now()
+		r.api.Created = func(int, http.ResponseWriter, *http.Request) bool {
+			assert.GreaterOrEqual(t, time.Since(began), time.Minute, "b did not ask before, either")
+			return false
+		}
 		pool := r.pool()
 		r.enqueue(pool, "a")
 		r.enqueue(pool, "b")
 		resultOf(t, r.await("a"))
 		resultOf(t, r.await("b"))
-		assert.Equal(t, 3, r.api.Count("create"), "b did not ask before")
+		assert.Equal(t, 3, r.api.Count("create"))
+		assert.Zero(t, r.api.Count("list"), "what was refused is not looked for")
+	})
+}
+
+// A prediction that the next attempt goes on with counts, though it doesn't wait.
+func TestResumedPredictionsCount(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		limiter, err := NewLimiter(Limits{Concurrency: 1})
+		require.NoError(t, err)
+		r.cfg.Limiter, r.concurrent = limiter, 2
+		r.api.Takes = time.Minute
+		first := r.pool()
+		r.enqueue(first, "a")
+		time.Sleep(time.Second)
+		_ = first.Stop(t.Context())
+		began := time.Now()
+		second := r.pool()
+		time.Sleep(time.Second)
+		r.api.Created = func(int, http.ResponseWriter, *http.Request) bool {
+			assert.GreaterOrEqual(t, time.Since(began), 55*time.Second)
+			return false
+		}
+		r.enqueue(second, "b")
+		resultOf(t, r.await("a"))
+		resultOf(t, r.await("b"))
+		assert.Equal(t, 2, r.api.Creations())
+		assert.Zero(t, limiter.running)
 	})
 }
 

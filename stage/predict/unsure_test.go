@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,42 @@ func TestLateCreates(t *testing.T) {
 			resultOf(t, st)
 			assert.Equal(t, 1, st.Attempt)
 		})
+	}
+}
+
+// Of several predictions that match, the best one is gone on with; others, of another time or known as done with, are not.
+func TestFindTakesTheBest(t *testing.T) {
+	at := time.Date(2026, 11, 29, 9, 0, 0, 0, time.UTC)
+	entry := func(id, status string, created time.Time) string {
+		return `{"id":"` + id + `","status":"` + status + `","created_at":"` + created.Format(time.RFC3339) + `","webhook":"https://hook.test/?key=k"}`
+	}
+	all := []string{
+		entry("canceled", "canceled", at), entry("failed", "failed", at), entry("running", "processing", at),
+		entry("done", "succeeded", at), entry("past", "succeeded", at),
+		entry("early", "succeeded", at.Add(-time.Hour)), entry("late", "succeeded", at.Add(time.Hour)),
+	}
+	for name, row := range map[string]struct {
+		listed []string
+		want   string
+	}{
+		"all":               {all, "done"},
+		"none that is done": {all[:3], "running"},
+		"failed":            {all[:2], "failed"},
+		"canceled":          {all[:1], ""},
+		"known":             {all[4:5], ""},
+		"of another time":   {all[5:], ""},
+		"another's key":     {[]string{strings.Replace(all[3], "key=k", "key=l", 1)}, ""},
+	} {
+		for range 2 {
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.api.Misbehave = times(predicttest.OpList, always, says(200, `{"results":[`+strings.Join(row.listed, ",")+`]}`))
+				p, found, err := r.model().api.find(t.Context(), Sent{Key: "k", First: at, Last: at}, []string{"past"}, DefaultMatch)
+				require.NoError(t, err, name)
+				assert.Equal(t, row.want, p.ID, name)
+				assert.Equal(t, row.want != "", found, name)
+			})
+			slices.Reverse(row.listed)
+		}
 	}
 }
 

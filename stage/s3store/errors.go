@@ -16,6 +16,7 @@ import (
 // codes are those of the protocol's errors that decide something.
 const (
 	noSuchBucket        = "NoSuchBucket"
+	invalidArgument     = "InvalidArgument"
 	preconditionFailed  = "PreconditionFailed"
 	conditionalConflict = "ConditionalRequestConflict"
 	notImplemented      = "NotImplemented"
@@ -36,9 +37,12 @@ var ofWorker = map[string]bool{
 	"RequestExpired":        true,
 }
 
-func judgeGet(err error) error {
+func judgeGet(err error, o object) error {
 	code, status := answer(err)
-	if status == http.StatusNotFound && code != noSuchBucket {
+	switch {
+	case status == http.StatusNotFound && code != noSuchBucket,
+		status == http.StatusMethodNotAllowed,      // the version says that the object was deleted
+		o.version != "" && code == invalidArgument: // no object has such a version
 		return fmt.Errorf("%w: %w", stage.ErrNotFound, err)
 	}
 	return judgePut(err)

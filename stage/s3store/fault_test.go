@@ -19,6 +19,16 @@ import (
 	"github.com/real-staging-ai/go-worker/stage"
 )
 
+// Without a version in the URL, S3's word for an odd one means something else.
+func TestInvalidArgumentWithoutAVersion(t *testing.T) {
+	server := newServer(t)
+	store := server.store(t, nil)
+	server.fail(http.MethodGet, saying(400, "InvalidArgument"))
+	_, err := store.Open(t.Context(), "s3://photos/a.jpg")
+	require.Error(t, err)
+	assert.False(t, worker.IsPermanent(err))
+}
+
 // What each failure makes of the job: it ends, or it runs again.
 func TestFailures(t *testing.T) {
 	for _, row := range []struct {
@@ -29,6 +39,8 @@ func TestFailures(t *testing.T) {
 	}{
 		{"no such object", saying(404, "NoSuchKey"), stage.ErrNotFound, nil},
 		{"no such version", saying(404, "NoSuchVersion"), stage.ErrNotFound, nil},
+		{"a version that is none", saying(400, "InvalidArgument"), stage.ErrNotFound, nil},
+		{"a version that says it is deleted", saying(405, "MethodNotAllowed"), stage.ErrNotFound, nil},
 		{"no such bucket", saying(404, "NoSuchBucket"), nil, nil},
 		{"access denied", saying(403, "AccessDenied"), stage.ErrRefused, stage.ErrRefused},
 		{"an archived object", saying(403, "InvalidObjectState"), stage.ErrRefused, stage.ErrRefused},

@@ -126,7 +126,7 @@ func (s *Store) Open(ctx context.Context, url string) (stage.Original, error) {
 	}
 	out, err := s.cfg.Client.GetObject(ctx, in)
 	if err != nil {
-		return stage.Original{}, judgeGet(err)
+		return stage.Original{}, judgeGet(err, object)
 	}
 	return stage.Original{Body: out.Body, Size: aws.ToInt64(out.ContentLength)}, nil
 }
