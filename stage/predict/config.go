@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/stage"
 )
 
@@ -113,6 +114,12 @@ type Config struct {
 	// Grace is how long a create under way is waited for after the attempt was ended, and how long a cancel may take. It
 	// should be less than half of worker.Config.CancelGrace. Zero means 2 seconds.
 	Grace time.Duration
+
+	// Created is told of each prediction that a job is about to follow, before the job is parked; of the same one again
+	// when a later attempt had to look for it. It is for hosts that cancel jobs: no worker hears of it when a job is
+	// canceled while it is parked or put off, but whoever knows the id can call Model.Cancel. It should not take long: an
+	// attempt waits for it. Nil means that nobody is told.
+	Created func(ctx context.Context, job *worker.Job, predictionID string)
 
 	// CancelOnLeaseLost cancels the prediction of a job whose lease is lost. It is off: the worker that has the job now
 	// goes on with the very prediction, and would have to pay for another one.
@@ -228,6 +235,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Output == nil {
 		c.Output = DefaultOutput
+	}
+	if c.Created == nil {
+		c.Created = func(context.Context, *worker.Job, string) {}
 	}
 	if c.Final == nil {
 		c.Final = func(string) bool { return false }

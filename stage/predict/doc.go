@@ -32,7 +32,7 @@
 //	5xx, network                         an ordinary error; a create that may have taken effect waits for Config.Settle
 //
 // What is left running at worst is a prediction whose job failed for another reason, or was canceled while it was put
-// off or its create was under way. It ends by itself: each is created with a Cancel-After of Config.Lifetime, which
+// off or its create was under way; see Config.Created. It ends by itself: each is created with a Cancel-After of Config.Lifetime, which
 // Replicate heeds.
 //
 // # Parking

@@ -2,7 +2,6 @@ package predict
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -58,6 +57,16 @@ func newTransport() *http.Transport {
 
 // Remote implements stage.RemoteModel: pictures are sent, received and stored as they are encoded.
 func (*Model) Remote() bool { return true }
+
+// Cancel ends a prediction, for hosts that cancel a job that no worker runs; see Config.Created. One that is over stays as
+// it is. An *APIError of status 404 says that the API doesn't know it. Jobs that run need no such call.
+func (m *Model) Cancel(ctx context.Context, predictionID string) error {
+	if !validID(predictionID) {
+		return fmt.Errorf("cancel: %.40q is no id of a prediction", predictionID)
+	}
+	_, err := m.api.cancel(ctx, predictionID)
+	return err
+}
 
 // CloseIdleConnections closes the connections that no request uses. A Model needs no other end.
 func (m *Model) CloseIdleConnections() {
@@ -155,8 +164,17 @@ func (r *run) find(ctx context.Context) error {
 	case !found:
 		return nil
 	}
+	return r.found(ctx, p)
+}
+
+// found makes a prediction the job's.
+func (r *run) found(ctx context.Context, p Prediction) error {
 	r.rec.ID = p.ID
-	return r.remember(ctx)
+	err := r.remember(ctx)
+	if r.job != nil {
+		r.model.cfg.Created(ctx, r.job, p.ID)
+	}
+	return err
 }
 
 // remember keeps the id of a prediction. Failing to is no reason to let go of it, unless the job is no longer ours: then
@@ -193,133 +211,6 @@ func (r *run) replace(ctx context.Context, failed *FailedError) error {
 	}
 	r.over = false
 	return nil
-}
-
-// create pays for a prediction. Before it does, the checkpoint says so.
-func (r *run) create(ctx context.Context) (Prediction, error) {
-	m := r.model
-	input, sum, err := r.input(ctx)
-	if err != nil {
-		return Prediction{}, err
-	}
-	if err := m.cfg.Limiter.enter(ctx); err != nil {
-		return Prediction{}, r.wait(err)
-	}
-	r.holds = true
-	if err := r.announce(ctx, sum); err != nil {
-		return Prediction{}, fmt.Errorf("before the prediction is created: %w", err)
-	}
-	body, err := r.body(input)
-	if err != nil {
-		return Prediction{}, err
-	}
-	if err := ctx.Err(); err != nil {
-		return Prediction{}, context.Cause(ctx)
-	}
-	r.req.Progress(0, "asking the model")
-	// An attempt that ends meanwhile waits a little for the answer, as what was created must be known.
-	longer, cancel := lasting(ctx, m.cfg.Grace)
-	defer cancel()
-	p, err := m.api.create(longer, m.createPath(), r.header(), body)
-	if err != nil {
-		return Prediction{}, r.notCreated(ctx, err)
-	}
-	r.rec.ID, r.rec.Throttled = p.ID, 0
-	r.over = p.Status.over()
-	return p, r.remember(ctx)
-}
-
-// announce notes that a create is about to be sent. When noting it took long, it is noted anew: another worker that has
-// the job by now may have looked for the prediction before there was one, so the queue is asked whose job it is.
-func (r *run) announce(ctx context.Context, sum string) error {
-	for range maxAnnounced {
-		r.rec.send(sum, time.Now())
-		if err := r.keep(ctx); err != nil {
-			return err
-		}
-		if r.rec.age() <= r.model.cfg.Settle/2 {
-			return nil
-		}
-	}
-	return fmt.Errorf("checkpoints take more than half of Settle, %v", r.model.cfg.Settle)
-}
-
-// notCreated says what to do after a create that failed, and notes whether it may have taken effect.
-func (r *run) notCreated(ctx context.Context, err error) error {
-	if !refused(err) {
-		var answer *APIError
-		wait := r.model.cfg.Settle
-		if errors.As(err, &answer) {
-			wait = max(wait, answer.RetryAfter)
-		}
-		return worker.RetryAfter(wait, fmt.Errorf("a prediction may have been created: %w", err))
-	}
-	r.rec.drop()
-	verdict := r.judge(ctx, err)
-	if statusOf(err) == http.StatusTooManyRequests { // that is kept already
-		return verdict
-	}
-	if kept := r.keep(ctx); kept != nil {
-		return fmt.Errorf("%w (%w)", verdict, kept) // the next attempt looks in vain, that is all
-	}
-	return verdict
-}
-
-// input makes the input, with its checksum.
-func (r *run) input(ctx context.Context) (_ map[string]any, sum string, err error) {
-	if r.req.Original, err = r.original(); err != nil {
-		return nil, "", err
-	}
-	input, err := r.model.cfg.Input(ctx, r.req)
-	if err != nil {
-		return nil, "", fmt.Errorf("input: %w", err)
-	}
-	data, err := json.Marshal(input)
-	if err != nil {
-		return nil, "", worker.Permanent(fmt.Errorf("input: %w", err))
-	}
-	return input, InputSum(data), nil
-}
-
-func (r *run) body(input map[string]any) ([]byte, error) {
-	m := r.model
-	if m.cfg.KeyInput != "" {
-		marked := map[string]any{m.cfg.KeyInput: r.rec.Key}
-		for name, value := range input {
-			if name != m.cfg.KeyInput {
-				marked[name] = value
-			}
-		}
-		input = marked
-	}
-	body := map[string]any{"input": input}
-	if m.cfg.Version != "" {
-		body["version"] = m.cfg.Version
-	}
-	if m.cfg.Webhook != nil && r.job != nil {
-		body["webhook"] = m.cfg.Webhook.urlFor(r.job.ID, r.job.Queue, r.rec.Key)
-		body["webhook_events_filter"] = []string{"completed"}
-	}
-	return json.Marshal(body)
-}
-
-func (r *run) header() http.Header {
-	header := make(http.Header)
-	header.Set("Cancel-After", fmt.Sprintf("%dm", max(1, (r.model.cfg.Lifetime+time.Minute-1)/time.Minute)))
-	if name := r.model.cfg.IdempotencyHeader; name != "" {
-		header.Set(name, r.rec.Key)
-	}
-	return header
-}
-
-func (m *Model) createPath() string {
-	switch {
-	case m.cfg.Model != "":
-		return "/models/" + m.cfg.Model + "/predictions"
-	case m.cfg.Deployment != "":
-		return "/deployments/" + m.cfg.Deployment + "/predictions"
-	}
-	return "/predictions"
 }
 
 // collect copies the output.
