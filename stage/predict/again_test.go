@@ -100,6 +100,35 @@ func TestRequeueBeginsAnew(t *testing.T) {
 	})
 }
 
+// That a prediction was the job's last is known to the next attempt, too: the worker that found out may have died, or been
+// stopped, before it could say so.
+func TestVerdictSurvivesItsWorker(t *testing.T) {
+	for name, row := range map[string]struct {
+		final bool
+		calls int
+	}{"the second one": {false, 2}, "useless to try": {true, 1}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				outcomes(always, predicttest.Outcome{Status: "failed", Error: "out of memory"})(r)
+				r.cfg.Final = func(string) bool { return row.final }
+				model, job := r.model(), &worker.Job{ID: "job", EnqueuedAt: time.Now()}
+				ctx := worker.ContextWithJob(t.Context(), job)
+				req := stage.Request{OriginalURL: "https://photos.test/7.png", Progress: func(float64, string) {}}
+				var verdict error
+				for range row.calls {
+					_, verdict = model.Stage(ctx, req)
+				}
+				require.True(t, worker.IsPermanent(verdict))
+
+				_, again := model.Stage(ctx, req)
+				assert.True(t, worker.IsPermanent(again))
+				assert.EqualError(t, again, verdict.Error())
+				assert.Equal(t, row.calls, r.api.Creations())
+			})
+		})
+	}
+}
+
 // What the API has removed doesn't come back: another prediction is paid at once.
 func TestOutputThatWasRemoved(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

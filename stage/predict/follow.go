@@ -185,6 +185,9 @@ func (r *run) fail(ctx context.Context, failed *FailedError) error {
 	r.rec.drop()
 	r.rec.Failed++
 	last := r.rec.Failed > 1 || r.model.cfg.Final(failed.Message)
+	if last {
+		r.rec.Verdict = failed
+	}
 	// A record that is not kept does no harm: the next attempt asks again, and comes here.
 	if err := r.keep(ctx); err != nil && !last {
 		return fmt.Errorf("%w (%w)", failed, err)

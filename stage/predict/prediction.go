@@ -76,9 +76,9 @@ func (p *Prediction) UnmarshalJSON(data []byte) error {
 // FailedError is why a prediction brought no picture. It is permanent when it was the job's second one, or when
 // Config.Final says so.
 type FailedError struct {
-	ID      string // of the prediction; empty when the API cannot tell whether there is one
-	Status  Status
-	Message string // the model's, made fit for a log
+	ID      string `json:"id,omitempty"` // of the prediction; empty when the API cannot tell whether there is one
+	Status  Status `json:"status,omitempty"`
+	Message string `json:"message,omitempty"` // the model's, made fit for a log
 }
 
 func (e *FailedError) Error() string {

@@ -28,6 +28,8 @@ type record struct {
 	Spoiled   int      `json:"spoiled,omitempty"`  // how often this one's output was no good
 	Parked    int      `json:"parked,omitempty"`   // how often the job was put off for this one
 	Throttled int64    `json:"throttle,omitempty"` // since when the API says 429 and nothing else
+
+	Verdict *FailedError `json:"verdict,omitempty"` // why this round is over: its last attempt may not have lived to say so
 }
 
 const maxPast = 8
@@ -42,7 +44,10 @@ func begin(job *worker.Job) (record, error) {
 		return record{}, worker.Permanent(fmt.Errorf("the job's checkpoint is not the model's: %w", err))
 	}
 	if round := job.EnqueuedAt.UnixMilli(); rec.Round != round {
-		rec.Round, rec.Failed, rec.Spoiled, rec.Parked, rec.Throttled = round, 0, 0, 0, 0
+		rec.Round, rec.Failed, rec.Spoiled, rec.Parked, rec.Throttled, rec.Verdict = round, 0, 0, 0, 0, nil
+	}
+	if rec.Verdict != nil {
+		return record{}, worker.Permanent(rec.Verdict)
 	}
 	return rec, nil
 }

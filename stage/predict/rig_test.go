@@ -48,6 +48,7 @@ type rig struct {
 	drain      time.Duration // of the pools
 	timeout    time.Duration // of the jobs
 	concurrent int           // slots
+	attempts   int           // of the jobs; zero: the default
 	wrap       func(worker.Queue) worker.Queue
 	source     func() error // asked before an original is opened; nil: nothing
 
@@ -125,7 +126,10 @@ func (r *rig) pool() *worker.Pool {
 	})
 	require.NoError(r.t, err)
 	registry := worker.NewRegistry()
-	handler.Register(registry)
+	if r.attempts == 0 {
+		r.attempts = worker.DefaultRetry.MaxAttempts
+	}
+	handler.Register(registry, worker.MaxAttempts(r.attempts))
 	var queue worker.Queue = r.queue
 	if r.wrap != nil {
 		queue = r.wrap(queue)
