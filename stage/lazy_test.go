@@ -114,7 +114,7 @@ func TestLazyModelTakesPixels(t *testing.T) {
 			_, _ = original()
 			return m.Stage(ctx, req)
 		})
-		assert.Equal(t, 9*time.Second, together(t, cfg, 16))
+		assert.Equal(t, 5*time.Second, together(t, cfg, 8))
 		assert.EqualValues(t, 2, m.mostJob)
 
 		cfg.Model = lazy(func(_ context.Context, _ Request, original func() (Image, error)) (Picture, error) {

@@ -154,6 +154,21 @@ func TestLookWaitsForWhatIsUnderWay(t *testing.T) {
 	})
 }
 
+// A prediction that the API doesn't know is not waited for until the clock of the worker that created it is reached.
+func TestClockThatWasAhead(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		ahead := time.Now().Add(2 * time.Hour).UnixMilli()
+		data, err := json.Marshal(record{Round: time.Now().UnixMilli(), Key: "k", First: ahead, Last: ahead, ID: "gone"})
+		require.NoError(t, err)
+		job := &worker.Job{ID: "job", EnqueuedAt: time.Now(), CheckpointData: data}
+		began := time.Now()
+		picture, err := r.model().Stage(worker.ContextWithJob(t.Context(), job), stage.Request{Progress: func(float64, string) {}})
+		require.NoError(t, err)
+		assert.Equal(t, "prediction1", picture.Prediction.ID)
+		assert.Less(t, time.Since(began), time.Minute)
+	})
+}
+
 // Another job's prediction is never taken, unless it is of the very same input.
 func TestOtherJobsPredictionsAreNotTaken(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

@@ -69,8 +69,15 @@ func (r *record) drop() {
 	r.Key, r.Sum, r.First, r.Last, r.ID, r.Spoiled, r.Parked = "", "", 0, 0, "", 0, 0
 }
 
-// age is how long ago the prediction was last sent. Workers' clocks differ, so it may be wrong, but it is never negative.
-func (r *record) age() time.Duration { return max(time.Since(time.UnixMilli(r.Last)), 0) }
+// age is how long ago the prediction was last sent. Workers' clocks differ, so it may be wrong, but it is never negative. By
+// a clock that was far ahead it was not just now.
+func (r *record) age() time.Duration {
+	age := time.Since(time.UnixMilli(r.Last))
+	if age < -clockSkew {
+		return hiddenFor
+	}
+	return max(age, 0)
+}
 
 // keep makes the record the job's checkpoint. The attempt's end doesn't keep it from being written.
 func (r *run) keep(ctx context.Context) error {

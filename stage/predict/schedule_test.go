@@ -150,7 +150,7 @@ func TestAnyEnd(t *testing.T) {
 					_, _ = pool.Client().Cancel(t.Context(), "job") // it may be over
 				case 1:
 					_ = pool.Stop(context.Background())
-					pool = s.pool()
+					s.pool()
 				}
 				st := s.await("job")
 				time.Sleep(defaultGrace)

@@ -66,6 +66,14 @@ func TestWhichURLsLeadToTheBucket(t *testing.T) {
 	}
 }
 
+// Some old buckets have capitals in their names.
+func TestBucketWithCapitals(t *testing.T) {
+	store := on(t, s3.Options{UsePathStyle: true}, func(c *Config) { c.Bucket = "Old_Photos" })
+	got, err := store.locate("s3://Old_Photos/1.jpg")
+	require.NoError(t, err)
+	assert.Equal(t, object{key: "1.jpg"}, got)
+}
+
 // Whatever leads elsewhere is refused for good, before anybody is asked, and nothing of it is repeated.
 func TestOpenRefuses(t *testing.T) {
 	store := on(t, s3.Options{}, func(c *Config) { c.BaseURL = "https://cdn.example.com/p/" })
