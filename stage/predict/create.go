@@ -15,15 +15,21 @@ import (
 
 // create pays for a prediction. Before it does, the checkpoint says so.
 func (r *run) create(ctx context.Context) (Prediction, error) {
-	m := r.model
-	input, sum, err := r.input(ctx)
-	if err != nil {
-		return Prediction{}, err
-	}
+	m, sent := r.model, false
+	// Before the original is opened, as a job may wait for many turns.
 	if err := m.cfg.Limiter.enter(ctx); err != nil {
 		return Prediction{}, r.wait(err)
 	}
 	r.holds = true
+	defer func() {
+		if !sent {
+			m.cfg.Limiter.refund()
+		}
+	}()
+	input, sum, err := r.input(ctx)
+	if err != nil {
+		return Prediction{}, err
+	}
 	if err := r.announce(ctx, sum); err != nil {
 		return Prediction{}, fmt.Errorf("before the prediction is created: %w", err)
 	}
@@ -38,6 +44,7 @@ func (r *run) create(ctx context.Context) (Prediction, error) {
 	// An attempt that ends meanwhile waits a little for the answer, as what was created must be known.
 	longer, cancel := lasting(ctx, m.cfg.Grace)
 	defer cancel()
+	sent = true
 	p, err := m.api.create(longer, m.createPath(), r.header(), body)
 	if err != nil {
 		return Prediction{}, r.notCreated(ctx, err)

@@ -175,6 +175,40 @@ func TestLostLease(t *testing.T) {
 	}
 }
 
+// A worker that stood still for so long that another one has its job finds first that the job's time is over. It must not
+// cancel what the other one follows.
+func TestTimeoutAfterALostLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.timeout, r.api.Takes = 30*time.Second, 40*time.Second
+		r.wrap = func(q worker.Queue) worker.Queue { return deafQueue{q} }
+		first := r.pool()
+		r.enqueue(first, "job")
+		time.Sleep(10 * time.Second)
+		r.wrap = nil
+		r.pool()
+		r.queue.Crash(r.queue.Consumers(worker.DefaultQueue)[0])
+		assert.Equal(t, "prediction1", resultOf(t, r.await("job")).Prediction.ID)
+		assert.Empty(t, r.api.Canceled())
+		assert.Equal(t, 1, r.api.Creations())
+	})
+}
+
+// deafQueue opens sessions that don't hear that they are lost.
+type deafQueue struct{ worker.Queue }
+
+func (q deafQueue) Consume(ctx context.Context, name string, opts worker.ConsumeOptions) (worker.Consumer, error) {
+	consumer, err := q.Queue.Consume(ctx, name, opts)
+	return deafConsumer{consumer}, err
+}
+
+type deafConsumer struct{ worker.Consumer }
+
+func (deafConsumer) Lost() <-chan struct{} { return nil }
+
+func (c deafConsumer) Checkpoint(ctx context.Context, job *worker.Job, data []byte) error {
+	return c.Consumer.(worker.Checkpointer).Checkpoint(ctx, job, data)
+}
+
 // What somebody cancels on the API's page is tried once more.
 func TestSomebodyElseCancels(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

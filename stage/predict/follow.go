@@ -213,6 +213,12 @@ func (r *run) leave(ctx context.Context, err error) error {
 	case lease && !r.model.cfg.CancelOnLeaseLost: // another worker follows it, or looks for it
 		return err
 	}
+	if !lease && !r.model.cfg.CancelOnLeaseLost {
+		// A worker that stood still may not know yet that the job is another's. When the queue doesn't answer, it is ours.
+		if kept := r.keep(ctx); lost(kept) {
+			return fmt.Errorf("prediction %s: %w", r.rec.ID, kept)
+		}
+	}
 	canceled, failed := r.cancel(ctx)
 	switch {
 	case failed != nil:

@@ -103,6 +103,15 @@ func (l *Limiter) admitLocked() {
 	}
 }
 
+// refund takes back the creation of whoever entered and created nothing.
+func (l *Limiter) refund() {
+	if l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tokens++
+	}
+}
+
 // closeFor keeps everybody from creating for a while.
 func (l *Limiter) closeFor(d time.Duration) {
 	if l != nil {
@@ -155,9 +164,7 @@ func (l *Limiter) awaitToken(ctx context.Context, patience time.Duration) error 
 	}
 	err := sleep(ctx, wait)
 	if err != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.tokens++
+		l.refund()
 	}
 	return err
 }

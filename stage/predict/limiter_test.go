@@ -7,12 +7,16 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/stage"
 )
 
 // Never more predictions run at once than the limits allow, and jobs that wait count no attempts.
@@ -74,6 +78,37 @@ func TestLimitedRate(t *testing.T) {
 			assert.LessOrEqual(t, float64(i+1), allowed+0.001)
 		}
 		assert.Less(t, created[7].Sub(created[0]), 4*time.Minute)
+	})
+}
+
+// A job that waits for many turns opens its original when it has one, and who creates nothing takes nobody's turn.
+func TestTurns(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		limiter, err := NewLimiter(Limits{PerMinute: 1})
+		require.NoError(t, err)
+		r.cfg.Limiter, r.concurrent = limiter, 4
+		began := time.Now()
+		var opened atomic.Int32
+		r.source = func() error {
+			if opened.Add(1) <= 5 {
+				return stage.ErrNotFound
+			}
+			return nil
+		}
+		pool := r.pool()
+		for i := range 5 {
+			r.enqueue(pool, fmt.Sprint("missing-", i))
+			assert.Equal(t, worker.StateFailed, r.await(fmt.Sprint("missing-", i)).State)
+		}
+		assert.Less(t, time.Since(began), time.Second)
+		for i := range 4 {
+			r.enqueue(pool, fmt.Sprint("job-", i))
+		}
+		for i := range 4 {
+			resultOf(t, r.await(fmt.Sprint("job-", i)))
+		}
+		assert.Greater(t, time.Since(began), 3*time.Minute)
+		assert.EqualValues(t, 9, opened.Load())
 	})
 }
 
