@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,6 +145,7 @@ type Config struct {
 var (
 	ownerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	tokenText = regexp.MustCompile(`^[!-~]+$`)
+	fieldName = regexp.MustCompile(`^[A-Za-z0-9-]*$`)
 )
 
 // check reports all that is wrong. It never shows the token.
@@ -171,6 +173,12 @@ func (c Config) check() error {
 	}
 	if c.PollMax != 0 && c.PollMin > c.PollMax {
 		problems = append(problems, fmt.Errorf("PollMin is %v: it must not exceed PollMax, %v", c.PollMin, c.PollMax))
+	}
+	switch name := http.CanonicalHeaderKey(c.IdempotencyHeader); {
+	case !fieldName.MatchString(name):
+		problems = append(problems, fmt.Errorf("IdempotencyHeader is %q: a name has letters, digits and - only", name))
+	case slices.Contains([]string{"Authorization", "Content-Type", "Accept", "Cancel-After"}, name):
+		problems = append(problems, fmt.Errorf("IdempotencyHeader is %q: that one is taken", name))
 	}
 	for _, host := range c.OutputHosts {
 		if host == "" || strings.ContainsAny(host, "/:@ ") {

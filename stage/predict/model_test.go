@@ -316,6 +316,8 @@ func TestConfigIsChecked(t *testing.T) {
 		{func(c *Config) { c.MaxOutput = -1 }, "MaxOutput is -1"},
 		{func(c *Config) { c.PricePerSecond = math.Inf(1) }, "PricePerSecond is +Inf: the limit is 1e+30"},
 		{func(c *Config) { c.Lifetime = -time.Second }, "Lifetime is"},
+		{func(c *Config) { c.IdempotencyHeader = "Idempotency Key" }, `IdempotencyHeader is "Idempotency Key": a name has`},
+		{func(c *Config) { c.IdempotencyHeader = "authorization" }, `IdempotencyHeader is "Authorization": that one is taken`},
 		{func(c *Config) { c.PollMin, c.PollMax = 2, 1 }, "PollMin is 2ns: it must not exceed PollMax"},
 		{func(c *Config) { c.OutputHosts = []string{"https://cdn.test"} }, "is no host"},
 		{func(c *Config) { c.Webhook = &Webhook{URL: "http://hook.test", Secret: secret} }, `Webhook: URL: its scheme is "http"`},

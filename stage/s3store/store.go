@@ -42,7 +42,7 @@ type Config struct {
 	// BaseURL is what Put's URLs begin with, before the key: the address at which a public bucket or a CDN serves the
 	// bucket. Open takes such URLs for the bucket's, too. Empty means that Put returns s3:// URLs.
 	BaseURL string
-	// PresignFor makes Put return a presigned URL that lasts so long, at most MaxPresign, instead of one that lasts for
+	// PresignFor makes Put return a presigned URL that lasts so long, a second to MaxPresign, instead of one that lasts for
 	// ever. Zero means that it doesn't. It excludes BaseURL.
 	PresignFor time.Duration
 
@@ -69,8 +69,8 @@ func (c Config) check() error {
 		problems = append(problems, fmt.Errorf("BaseURL %q: it must be http or https, with a host and at most a path", c.BaseURL))
 	}
 	switch {
-	case c.PresignFor < 0 || c.PresignFor > MaxPresign:
-		problems = append(problems, fmt.Errorf("PresignFor is %v: it must be from 0 to %v", c.PresignFor, MaxPresign))
+	case c.PresignFor != 0 && !canLast(c.PresignFor):
+		problems = append(problems, fmt.Errorf("PresignFor is %v: it must be 0, or from 1s to %v", c.PresignFor, MaxPresign))
 	case c.PresignFor > 0 && c.BaseURL != "":
 		problems = append(problems, errors.New("PresignFor and BaseURL are both set: Put returns one URL"))
 	}
@@ -100,6 +100,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	return &Store{cfg: cfg, presign: presigner(cfg.Client), places: places}, nil
 }
+
+// canLast reports whether a presigned URL can last so long: signatures count whole seconds.
+func canLast(d time.Duration) bool { return d >= time.Second && d <= MaxPresign }
 
 // presigner signs nothing into a URL that whoever follows it would have to send as a header: by default the client asks
 // for checksums with one.
@@ -204,12 +207,12 @@ func (s *Store) urlOf(ctx context.Context, key string) (string, error) {
 // escaped is a key as the path of a URL.
 func escaped(key string) string { return (&url.URL{Path: key}).EscapedPath() }
 
-// Presign returns a URL at which whoever has it can read the object until d has passed, at most MaxPresign. The object
-// is named by a URL that Open would take, a job's Result.StagedURL say; whether there is one is not looked at, and
+// Presign returns a URL at which whoever has it can read the object until d has passed, from a second to MaxPresign. The
+// object is named by a URL that Open would take, a job's Result.StagedURL say; whether there is one is not looked at, and
 // Config.Keys is not asked: who may see a picture is for the caller to know. Nothing is sent to the server.
 func (s *Store) Presign(ctx context.Context, url string, d time.Duration) (string, error) {
-	if d <= 0 || d > MaxPresign {
-		return "", fmt.Errorf("presign for %v: it must be more than 0 and at most %v", d, MaxPresign)
+	if !canLast(d) {
+		return "", fmt.Errorf("presign for %v: it must be from 1s to %v", d, MaxPresign)
 	}
 	object, err := s.locate(url)
 	if err != nil {
