@@ -15,6 +15,8 @@
 //     for it among the API's latest predictions, and creates one only if there is none. See Config.Match for what that
 //     takes, and what it cannot know.
 //
+// The checkpoint lasts as long as the queue keeps its data. What that loses is paid again.
+//
 // The original is opened only when a prediction is created: one that was paid is not lost for a signed URL that expires.
 //
 // A prediction that fails, is canceled by somebody else, takes too long, has no usable output or is one that the API cannot

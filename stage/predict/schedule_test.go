@@ -104,10 +104,12 @@ func (s *schedule) run(t *testing.T) {
 	for range s.pick(6) {
 		time.Sleep(time.Duration(s.pick(15_000)) * time.Millisecond)
 		consumers := s.queue.Consumers(worker.DefaultQueue)
-		switch n := s.pick(3); {
+		switch n := s.pick(4); {
 		case n == 0 && crashes < 2 && len(consumers) > 0: // three are the job's end
 			crashes++
 			s.queue.Crash(consumers[0])
+		case n == 3: // a webhook, early or late
+			_ = pool.Client().RunNow(t.Context(), "job")
 		case n == 1: // a deploy, one after the other
 			_ = pool.Stop(context.Background())
 			pool = s.pool()
