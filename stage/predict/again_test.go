@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,6 +99,33 @@ func TestRequeueBeginsAnew(t *testing.T) {
 		require.NoError(t, pool.Client().Requeue(t.Context(), "job"))
 		assert.Equal(t, "prediction4", resultOf(t, r.await("job")).Prediction.ID)
 	})
+}
+
+// A job that fails while its prediction is fine keeps it for a Requeue.
+func TestRequeueGoesOn(t *testing.T) {
+	for name, misbehave := range map[string]func(string, int, http.ResponseWriter, *http.Request) bool{
+		"the API was away":      times(predicttest.OpGet, always, code(500)),
+		"the token was wrong":   times(predicttest.OpGet, always, code(401)),
+		"the output was away":   times(predicttest.OpOutput, always, code(503)),
+		"the list was away":     times(predicttest.OpList, always, code(500)),
+		"the list was not ours": times(predicttest.OpList, always, code(403)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.api.Misbehave = misbehave
+				if strings.Contains(name, "list") {
+					r.api.Created = after(drop)
+				}
+				pool := r.pool()
+				r.enqueue(pool, "job")
+				require.Equal(t, worker.StateFailed, r.await("job").State)
+				r.api.Misbehave = nil
+				require.NoError(t, pool.Client().Requeue(t.Context(), "job"))
+				assert.Equal(t, "prediction1", resultOf(t, r.await("job")).Prediction.ID)
+				assert.Equal(t, 1, r.api.Creations())
+			})
+		})
+	}
 }
 
 // That a prediction was the job's last is known to the next attempt, too: the worker that found out may have died, or been

@@ -110,7 +110,8 @@ type Config struct {
 	// After it the prediction is canceled and counts as failed. Jobs that are not parked are usually ended by their
 	// Timeout before. Zero means 1 hour.
 	Lifetime time.Duration
-	// Settle is how long after a create without an answer the API is taken to show what came of it. Zero means 10 seconds.
+	// Settle is how long after a create without an answer the API is taken to show what came of it, and how long an output
+	// that isn't there is waited for. Zero means 10 seconds.
 	Settle time.Duration
 	// Grace is how long a create under way is waited for after the attempt was ended, and how long a cancel may take. It
 	// should be less than half of worker.Config.CancelGrace. Zero means 2 seconds.

@@ -20,8 +20,9 @@
 // The original is opened only when a prediction is created: one that was paid is not lost for a signed URL that expires.
 //
 // A prediction that fails, is canceled by somebody else, takes too long, has no usable output or is one that the API cannot
-// tell of is tried once more, with another prediction; then the job fails for good. So a job pays for two at most. A Requeue
-// begins anew.
+// tell of is tried once more, with another prediction; then the job fails for good. So a job pays for two at most. A job that
+// fails while its prediction is fine, since the API or the sink was away for all its attempts, keeps it: a Requeue goes on
+// with it. Otherwise a Requeue begins anew.
 //
 // # How an attempt ends
 //
@@ -34,8 +35,8 @@
 //	5xx, network                         an ordinary error; a create that may have taken effect waits for Config.Settle
 //
 // What is left running at worst is a prediction whose job failed for another reason, or was canceled while it was put
-// off or its create was under way; see Config.Created. It ends by itself: each is created with a Cancel-After of Config.Lifetime, which
-// Replicate heeds.
+// off or its create was under way; see Config.Created. It ends by itself: each is created with a Cancel-After of
+// Config.Lifetime, which Replicate heeds.
 //
 // # Parking
 //

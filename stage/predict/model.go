@@ -228,7 +228,7 @@ func (r *run) collect(ctx context.Context, p Prediction) (stage.Picture, error) 
 		if kept := r.keep(ctx); kept != nil {
 			return stage.Picture{}, fmt.Errorf("%w (%w)", err, kept)
 		}
-		return stage.Picture{}, err
+		return stage.Picture{}, worker.RetryAfter(r.model.cfg.Settle, err)
 	}
 	return stage.Picture{}, r.fail(ctx, &FailedError{ID: p.ID, Status: p.Status, Message: spoiled.Error()})
 }

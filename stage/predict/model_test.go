@@ -209,7 +209,7 @@ func TestAPIMisbehaves(t *testing.T) {
 			r.cfg.Lifetime = time.Minute
 		}, attempt: 2, creations: 2, least: time.Minute},
 
-		{name: "output: gone once", misbehave: times(predicttest.OpOutput, 1, code(404)), attempt: 2, creations: 1},
+		{name: "output: gone once", misbehave: times(predicttest.OpOutput, 1, code(404)), attempt: 2, creations: 1, least: 30 * time.Second},
 		{name: "output: gone", misbehave: times(predicttest.OpOutput, 2, code(404)), attempt: 3, creations: 2},
 		{name: "output: gone for ever", misbehave: times(predicttest.OpOutput, always, code(404)), fails: "it is gone: 404", attempt: 4, creations: 2},
 		{name: "output: a page", misbehave: times(predicttest.OpOutput, 1, says(200, page)), attempt: 2, creations: 1},
