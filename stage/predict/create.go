@@ -16,7 +16,15 @@ import (
 // create pays for a prediction. Before it does, the checkpoint says so.
 func (r *run) create(ctx context.Context) (Prediction, error) {
 	m, sent := r.model, false
-	// Before the original is opened, as a job may wait for many turns.
+	// A job whose turn is far doesn't open its original, and one that has a turn doesn't keep it while it does: the original
+	// may come from a stranger's server.
+	if err := m.cfg.Limiter.await(ctx); err != nil {
+		return Prediction{}, r.wait(err)
+	}
+	input, sum, err := r.input(ctx)
+	if err != nil {
+		return Prediction{}, err
+	}
 	if err := m.cfg.Limiter.enter(ctx); err != nil {
 		return Prediction{}, r.wait(err)
 	}
@@ -26,10 +34,6 @@ func (r *run) create(ctx context.Context) (Prediction, error) {
 			m.cfg.Limiter.refund()
 		}
 	}()
-	input, sum, err := r.input(ctx)
-	if err != nil {
-		return Prediction{}, err
-	}
 	if err := r.announce(ctx, sum); err != nil {
 		return Prediction{}, fmt.Errorf("before the prediction is created: %w", err)
 	}

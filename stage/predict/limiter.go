@@ -75,6 +75,16 @@ func (l *Limiter) enter(ctx context.Context) error {
 	return err
 }
 
+// await waits for a turn as enter does, and leaves it to the next one.
+func (l *Limiter) await(ctx context.Context) error {
+	err := l.enter(ctx)
+	if err == nil {
+		l.leave()
+		l.refund()
+	}
+	return err
+}
+
 // join counts a prediction that is under way already.
 func (l *Limiter) join() {
 	if l != nil {

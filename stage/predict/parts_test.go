@@ -47,6 +47,8 @@ func TestTidy(t *testing.T) {
 	assert.Equal(t, "a b c", tidy(" a\x00\nb\t\xff c "))
 	assert.Equal(t, "see https://a.test/x and http://b.test", tidy("see https://a.test/x?sig=1&y#z and http://b.test?q."))
 	assert.Equal(t, "HTTPS://a.test/x", tidy("HTTPS://u:p@a.test/x?SIG=1"))
+	assert.Equal(t, `"GET /k and s3://b/k" is it x = y ? yes`, tidy(`"GET /k?X-Amz-Signature=1&b and s3://b/k?c=d" is it x = y ? yes`))
+	assert.Less(t, len(tidy(strings.Repeat("x ", 1<<20))), 400)
 	assert.Equal(t, "https://a.test/x?", tidy("https://a.test/x?")+"?", "an empty query goes as well")
 	assert.Len(t, []rune(tidy(strings.Repeat("é", 1000))), 301)
 }

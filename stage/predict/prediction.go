@@ -105,13 +105,16 @@ func (p Prediction) failure() *FailedError {
 
 var (
 	queryText = regexp.MustCompile(`(?i)(https?://[^\s?#"'<>]*)[?#][^\s"'<>]*`)
+	pairsText = regexp.MustCompile(`\?[^\s"'<>]*=[^\s"'<>]*`) // of a URL without its beginning
 	userText  = regexp.MustCompile(`(?i)(https?://)[^\s/?#"'<>]*@`)
 )
 
 // tidy makes a text of somebody else's fit for an error: a line of 300 characters at most, and without the credentials and
 // the queries of URLs, as those of presigned ones are as good as passwords.
 func tidy(text string) string {
-	text = userText.ReplaceAllString(queryText.ReplaceAllString(text, "$1"), "$1")
+	text = text[:min(len(text), maxDetail)]
+	text = pairsText.ReplaceAllString(queryText.ReplaceAllString(text, "$1"), "")
+	text = userText.ReplaceAllString(text, "$1")
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
