@@ -40,6 +40,7 @@ type schedule struct {
 func newSchedule(r *rig, seed uint64) *schedule {
 	s := &schedule{rig: r, dice: rand.New(rand.NewPCG(seed, 8)), trouble: []int{0, 10, 30}[seed%3]}
 	s.failing = max(s.pick(6)-3, 0)
+	r.cfg.Limiter, _ = NewLimiter(Limits{Concurrency: 1, PerMinute: 60})
 	r.attempts = 40 // what is counted here is predictions
 	r.api.Takes = time.Duration(s.pick(60)) * time.Second
 	r.api.Misbehave, r.api.Created, r.queue.Fault = s.before, s.after, s.checkpoint
@@ -122,6 +123,9 @@ func (s *schedule) run(t *testing.T) {
 	st := s.await("job")
 	assert.LessOrEqual(t, s.api.Creations(), min(s.failing+1, 2), "%s %s", st.Error, s.log.String())
 	assert.Empty(t, s.api.Canceled())
+	time.Sleep(time.Minute) // for attempts that are another worker's by now
+	assert.Zero(t, s.cfg.Limiter.running, "every place was left")
+	assert.InDelta(t, 1, s.cfg.Limiter.tokens, 1, "no turn was made up")
 	if s.failing < 2 {
 		result := resultOf(t, st)
 		assert.Equal(t, fmt.Sprint("prediction", s.failing+1), result.Prediction.ID)
