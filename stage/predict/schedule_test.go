@@ -18,7 +18,8 @@ import (
 
 // Whatever happens in whatever order (workers stop and lose their leases, the queue is slow and loses checkpoints, the API
 // fails, hangs and drops, before and after a create took effect), a job pays for one prediction and uses it; for a second
-// one when the first fails, and never for a third.
+// one when the first fails, and never for a third. One that fails since its attempts are spent pays nothing more for a
+// Requeue.
 func TestAnySchedule(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -42,6 +43,9 @@ func newSchedule(r *rig, seed uint64) *schedule {
 	s.failing = max(s.pick(6)-3, 0)
 	r.cfg.Limiter, _ = NewLimiter(Limits{Concurrency: 1, PerMinute: 60})
 	r.attempts = 40 // what is counted here is predictions
+	if s.failing == 0 && s.pick(2) == 0 {
+		r.attempts = 2 // a job that fails for that is requeued
+	}
 	r.api.Takes = time.Duration(s.pick(60)) * time.Second
 	r.api.Misbehave, r.api.Created, r.queue.Fault = s.before, s.after, s.checkpoint
 	outcomes(s.failing, predicttest.Outcome{Status: "failed", Error: "out of memory"})(r)
@@ -58,7 +62,11 @@ func (s *schedule) pick(n int) int {
 	return s.dice.IntN(n)
 }
 
-func (s *schedule) goesWrong() bool { return s.pick(100) < s.trouble }
+func (s *schedule) goesWrong() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dice.IntN(100) < s.trouble
+}
 
 // ambiguous are answers that say nothing of whether a request took effect.
 var ambiguous = []http.HandlerFunc{code(500), code(503, "Retry-After", "20"), drop, silent}
@@ -121,6 +129,13 @@ func (s *schedule) run(t *testing.T) {
 		}
 	}
 	st := s.await("job")
+	if s.attempts == 2 && st.State == worker.StateFailed {
+		s.mu.Lock()
+		s.trouble = 0
+		s.mu.Unlock()
+		assert.NoError(t, pool.Client().Requeue(t.Context(), "job"))
+		st = s.await("job")
+	}
 	assert.LessOrEqual(t, s.api.Creations(), min(s.failing+1, 2), "%s %s", st.Error, s.log.String())
 	assert.Empty(t, s.api.Canceled())
 	time.Sleep(time.Minute) // for attempts that are another worker's by now
