@@ -123,17 +123,20 @@ func (a *api) find(ctx context.Context, sent Sent, past []string, match func(Sen
 	return Prediction{}, false, fmt.Errorf("prediction API: list: more than %d pages since %v", maxPages, from)
 }
 
-// rank says which of several predictions that match is the one to go on with. One that was stopped is none.
+// rank says which of several predictions that match is the one to go on with. One that was stopped is the last choice, but
+// it is one: it has to be counted.
 func rank(p Prediction) int {
 	switch {
-	case p.ID == "" || p.Status.stopped():
+	case p.ID == "":
 		return 0
-	case p.Status == Succeeded:
-		return 3
-	case p.Status == Failed:
+	case p.Status.stopped():
 		return 1
+	case p.Status == Failed:
+		return 2
+	case p.Status == Succeeded:
+		return 4
 	}
-	return 2
+	return 3
 }
 
 // list reads one page, and returns the query of the next one, nil if this was the last. A page may be large, as it holds

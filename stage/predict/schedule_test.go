@@ -48,7 +48,8 @@ func newSchedule(r *rig, seed uint64) *schedule {
 	}
 	r.api.Takes = time.Duration(s.pick(60)) * time.Second
 	r.api.Misbehave, r.api.Created, r.queue.Fault = s.before, s.after, s.checkpoint
-	outcomes(s.failing, predicttest.Outcome{Status: "failed", Error: "out of memory"})(r)
+	how := []string{"failed", "aborted", "canceled"}[s.pick(3)]
+	outcomes(s.failing, predicttest.Outcome{Status: how, Error: "out of memory"})(r)
 	if s.pick(2) == 0 {
 		r.cfg.Webhook = hook
 	}
@@ -147,7 +148,7 @@ func (s *schedule) run(t *testing.T) {
 		return
 	}
 	assert.Equal(t, worker.StateFailed, st.State)
-	assert.Contains(t, st.Error, "out of memory")
+	assert.Contains(t, st.Error, "prediction prediction2 ")
 }
 
 // However a job ends (it is over, it is canceled, its time is over twice), no prediction of it is left running, and it has

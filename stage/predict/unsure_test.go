@@ -196,7 +196,7 @@ func TestFindTakesTheBest(t *testing.T) {
 		"all":               {all, "done"},
 		"none that is done": {all[:3], "running"},
 		"failed":            {all[:2], "failed"},
-		"canceled":          {all[:1], ""},
+		"canceled":          {all[:1], "canceled"},
 		"known":             {all[4:5], ""},
 		"of another time":   {all[5:], ""},
 		"another's key":     {[]string{strings.Replace(all[3], "key=k", "key=l", 1)}, ""},
