@@ -1,6 +1,7 @@
 package predict
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -35,15 +36,16 @@ func DefaultInput(_ context.Context, req stage.Request) (map[string]any, error) 
 	return map[string]any{"image": image, "prompt": req.Prompt, "seed": req.Seed}, nil
 }
 
-// DefaultOutput takes a string, the first of a list, or the field "image" or "url" of an object.
+// maxNesting is how many lists may be around what DefaultOutput takes. Each costs a look at all that is in it.
+const maxNesting = 4
+
+// DefaultOutput takes a string, the first of a list, or the field "image" or "url" of an object. A list may be the first
+// of a list in turn, up to four deep.
 func DefaultOutput(output json.RawMessage) (string, error) {
+	output = firstOf(output)
 	var text string
 	if json.Unmarshal(output, &text) == nil && text != "" {
 		return text, nil
-	}
-	var list []json.RawMessage
-	if json.Unmarshal(output, &list) == nil && len(list) > 0 {
-		return DefaultOutput(list[0])
 	}
 	var object struct{ Image, URL string }
 	if json.Unmarshal(output, &object) == nil {
@@ -52,4 +54,17 @@ func DefaultOutput(output json.RawMessage) (string, error) {
 		}
 	}
 	return "", errors.New("the output has none of the known forms: a URL, a list of them, an object with one as image or url")
+}
+
+// firstOf returns the first entry of a list, or of the list that this is, and so on. What is no list it returns as it is.
+func firstOf(output json.RawMessage) json.RawMessage {
+	for range maxNesting {
+		list := json.NewDecoder(bytes.NewReader(output))
+		var first json.RawMessage
+		if begin, err := list.Token(); err != nil || begin != json.Delim('[') || !list.More() || list.Decode(&first) != nil {
+			return output
+		}
+		output = first
+	}
+	return output
 }

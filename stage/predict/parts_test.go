@@ -69,6 +69,26 @@ func TestDefaultInput(t *testing.T) {
 	assert.Equal(t, "https://a.test/7.png", input["image"])
 }
 
+func TestDefaultOutput(t *testing.T) {
+	for output, want := range map[string]string{
+		`"u"`: "u", `["u","v"]`: "u", ` [ ["u"], 7 ] `: "u", `[[[["u"]]]]`: "u", `{"image":"u"}`: "u", `{"url":"u"}`: "u",
+		`[{"url":"u","image":""}]`: "u",
+		`[[[[["u"]]]]]`:           "", // a list around everything costs a look at everything
+		`[]`:                      "", `[[]]`: "", `[null]`: "", `""`: "", `{}`: "", `7`: "", `{"image":7}`: "",
+	} {
+		got, err := DefaultOutput(json.RawMessage(output))
+		assert.Equal(t, want, got, output)
+		assert.Equal(t, want == "", err != nil, output)
+	}
+}
+
+// Whatever an API answers is looked at a few times, not once for each of the lists that are around it.
+func TestDefaultOutputOfListsInLists(t *testing.T) {
+	deep := strings.Repeat("[", 9_000) + `"` + strings.Repeat("x", 4<<20) + `"` + strings.Repeat("]", 9_000)
+	_, err := DefaultOutput(json.RawMessage(deep))
+	require.ErrorContains(t, err, "none of the known forms")
+}
+
 func TestDefaultMatch(t *testing.T) {
 	const input = `{"prompt":"x","seed":7,"scale":1.0}`
 	sent := Sent{Key: "k", InputSum: InputSum(json.RawMessage(input)), Version: "owner/model:v1"}
