@@ -72,6 +72,7 @@ func (s Secret) signingKey() ([]byte, error) {
 const (
 	replayWindow       = 5 * time.Minute // that a webhook's timestamp may be off, either way
 	maxSeen            = 10_000
+	maxID              = 256 // bytes of a webhook's id
 	defaultMaxBody     = 8 << 20
 	defaultWakeTimeout = 10 * time.Second
 )
@@ -154,8 +155,15 @@ func (h *WebhookHandler) take(w http.ResponseWriter, r *http.Request) (code int,
 		return http.StatusMethodNotAllowed, "webhooks are POSTed"
 	}
 	id, stamp := r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp")
-	if seconds, err := strconv.ParseInt(stamp, 10, 64); id == "" || err != nil || !recent(time.Unix(seconds, 0)) {
+	seconds, err := strconv.ParseInt(stamp, 10, 64)
+	if id == "" || len(id) > maxID || err != nil || !recent(time.Unix(seconds, 0)) {
 		return http.StatusUnauthorized, "the webhook has no id or no recent timestamp"
+	}
+	// Before the body, which may be large: nobody but the API knows such a URL.
+	target := r.URL.Query()
+	job, queue := target.Get("job"), target.Get("queue")
+	if !h.meant(job, queue, target.Get("key"), target.Get("sig")) {
+		return http.StatusUnauthorized, "the URL is not one of ours"
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxBytes))
 	var large *http.MaxBytesError
@@ -166,11 +174,6 @@ func (h *WebhookHandler) take(w http.ResponseWriter, r *http.Request) (code int,
 		return http.StatusBadRequest, "the webhook was cut short"
 	case !h.signed(id, stamp, body, r.Header.Values("webhook-signature")):
 		return http.StatusUnauthorized, "no signature is right"
-	}
-	target := r.URL.Query()
-	job, queue := target.Get("job"), target.Get("queue")
-	if !h.meant(job, queue, target.Get("key"), target.Get("sig")) {
-		return http.StatusUnauthorized, "the URL is not one of ours"
 	}
 	var p struct{ Status Status }
 	switch err := json.Unmarshal(body, &p); {

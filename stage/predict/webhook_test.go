@@ -97,6 +97,10 @@ func TestWebhooksAreVerified(t *testing.T) {
 		}, 401, false},
 		{"no signature", func(now time.Time) *http.Request { return delivery(mine, "a", now, "", body) }, 401, false},
 		{"no id", func(now time.Time) *http.Request { return delivery(mine, "", now, sign(secret, "", now, body), body) }, 401, false},
+		{"an endless id", func(now time.Time) *http.Request {
+			id := strings.Repeat("a", 257)
+			return delivery(mine, id, now, sign(secret, id, now, body), body)
+		}, 401, false},
 		{"no time", func(now time.Time) *http.Request {
 			r := delivery(mine, "a", now, sign(secret, "a", now, body), body)
 			r.Header.Set("webhook-timestamp", "now")
@@ -141,6 +145,29 @@ func TestWebhooksAreVerified(t *testing.T) {
 		})
 	}
 }
+
+// Of strangers not a byte is read: only the API knows a URL that is signed.
+func TestWebhooksOfStrangersAreNotRead(t *testing.T) {
+	handler, err := NewWebhookHandler(WebhookConfig{Secrets: []Secret{secret},
+		Wake: func(context.Context, string, string) error { return nil }})
+	require.NoError(t, err)
+	for _, target := range []string{
+		"https://hook.test/", "https://hook.test/?job=job-1&queue=q&key=k&sig=AAAA",
+		(&Webhook{URL: hook.URL, Secret: "whsec_" + Secret(strings.Repeat("A", 32))}).urlFor("job-1", "q", "k"),
+	} {
+		request := delivery(target, "a", time.Now(), sign(secret, "a", time.Now(), body), body)
+		read := false
+		request.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { read = true; return 0, io.EOF }))
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		assert.Equal(t, http.StatusUnauthorized, answer.Code)
+		assert.False(t, read, target)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // The example that implementations of Standard Webhooks are compared with.
 func TestStandardWebhooksExample(t *testing.T) {
