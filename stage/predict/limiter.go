@@ -168,6 +168,7 @@ func (l *Limiter) awaitPlace(ctx context.Context) error {
 
 // awaitToken waits until one more prediction may be created, if that is within patience.
 func (l *Limiter) awaitToken(ctx context.Context, patience time.Duration) error {
+	patience = max(patience, 0) // what is there at once is never refused
 	wait := l.reserve(time.Now(), patience)
 	if wait > patience {
 		return &busyError{wait}

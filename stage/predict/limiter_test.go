@@ -187,6 +187,19 @@ func TestResumedPredictionsCount(t *testing.T) {
 	})
 }
 
+// Whoever waited for a place as long as anybody may still gets a token that is there, and so none is lost.
+func TestTokenWithoutPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limiter, err := NewLimiter(Limits{PerMinute: 6, Burst: 2})
+		require.NoError(t, err)
+		require.NoError(t, limiter.awaitToken(t.Context(), -time.Second))
+		require.NoError(t, limiter.awaitToken(t.Context(), 0))
+		var busy *busyError
+		require.ErrorAs(t, limiter.awaitToken(t.Context(), -time.Second), &busy)
+		assert.Equal(t, 10*time.Second, busy.after)
+	})
+}
+
 func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter, err := NewLimiter(Limits{Concurrency: 1, MaxWait: time.Second})
