@@ -3,6 +3,7 @@ package predict
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/real-staging-ai/go-worker"
 )
 
 // APIError is an answer of the API that is no success.
@@ -110,7 +113,10 @@ func (a *api) cancel(ctx context.Context, id string) (Prediction, error) {
 func (a *api) prediction(ctx context.Context, c call) (p Prediction, err error) {
 	err = a.do(ctx, c, a.maxResponse, func(body io.Reader) error {
 		data, err := io.ReadAll(body)
-		if err != nil {
+		switch {
+		case errors.Is(err, errTooLarge):
+			return fmt.Errorf("%w (MaxResponse)", err)
+		case err != nil:
 			return err
 		}
 		if err := json.Unmarshal(data, &p); err != nil {
@@ -151,33 +157,58 @@ func (a *api) do(ctx context.Context, c call, limit int64, read func(io.Reader) 
 	request.Header.Set("Accept", "application/json")
 	a.authorize(request)
 
+	err = a.ask(c.op, request, limit, read)
+	if answer := (*APIError)(nil); err == nil || errors.As(err, &answer) {
+		return err
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return fmt.Errorf("prediction API: %s: %w", c.op, err)
+}
+
+// ask sends a request and has the answer read.
+func (a *api) ask(op string, request *http.Request, limit int64, read func(io.Reader) error) error {
 	response, err := a.client.Do(request)
-	if err == nil {
-		defer response.Body.Close()
-		if response.StatusCode/100 != 2 {
-			return failure(c.op, response)
-		}
-		err = read(&limited{response.Body, limit, limit})
-	}
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", context.Cause(ctx), bare(err))
-	}
 	if err != nil {
-		return fmt.Errorf("prediction API: %s: %w", c.op, bare(err))
+		return bare(err)
 	}
-	return nil
+	defer response.Body.Close()
+	if response.StatusCode/100 != 2 {
+		return failure(op, response)
+	}
+	return read(&limited{response.Body, limit, limit})
 }
 
-// bare takes from an error of net/http the URL, which may hold secrets.
+// bare makes of an error of net/http what may be told. That is neither the URL, which may hold secrets, nor what a server
+// has sent, which may repeat some and be as long as it likes.
 func bare(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		err = wrapped.Err
 	}
-	return err
+	var (
+		network     net.Error // those of connections and name servers, and timeouts
+		certificate *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &network), errors.As(err, &certificate), worker.IsPermanent(err),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
+		return err
+	}
+	text, _, _ := strings.Cut(err.Error(), `"`) // net/http quotes what was sent
+	return &toldError{tidy(text), err}
 }
 
-// limited is io.LimitReader with an error at its end.
+// toldError tells less than the error that it wraps.
+type toldError struct {
+	text string
+	err  error
+}
+
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.err }
+
+// limited is io.LimitReader with an error at its end, and for a body, whose other errors it makes bare.
 type limited struct {
 	from        io.Reader
 	left, limit int64
@@ -190,6 +221,9 @@ func (l *limited) Read(b []byte) (int, error) {
 	n, err := l.from.Read(b[:min(int64(len(b)), l.left+1)])
 	if l.left -= int64(n); l.left < 0 {
 		return 0, fmt.Errorf("%w: the limit is %d bytes", errTooLarge, l.limit)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = bare(err)
 	}
 	return n, err
 }
@@ -205,10 +239,21 @@ func failure(op string, response *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(response.Body, maxDetail)) // the status says enough
 	var problem struct{ Title, Detail string }
 	if json.Unmarshal(data, &problem) == nil {
-		err.Detail = tidy(or(problem.Detail, problem.Title))
+		err.Detail = tidy(withoutToken(or(problem.Detail, problem.Title), response.Request))
 	}
 	err.RetryAfter = retryAfter(response.Header.Get("Retry-After"), err.Detail, time.Now())
 	return err
+}
+
+// withoutToken hides the token that a request was sent with, which some services repeat when they don't like it.
+func withoutToken(text string, request *http.Request) string {
+	if request == nil {
+		return text
+	}
+	if token, found := strings.CutPrefix(request.Header.Get("Authorization"), "Bearer "); found {
+		text = strings.ReplaceAll(text, token, hidden)
+	}
+	return text
 }
 
 // resetText is how Replicate says in its detail what others say in the header.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/stage"
 )
 
 // spoiledError says that a prediction that succeeded has no picture for us, or not now.
@@ -36,6 +37,7 @@ func newOutputs(cfg Config, base *url.URL) *http.Client {
 			if !sameOrigin(r.URL, base) {
 				r.Header.Del("Authorization")
 			}
+			r.Header.Del("Referer") // it is where we come from, with a signature perhaps
 			return nil
 		},
 	}
@@ -44,7 +46,7 @@ func newOutputs(cfg Config, base *url.URL) *http.Client {
 // mayCopy reports why outputs are not copied from a URL; nil means that they are.
 func (c Config) mayCopy(u *url.URL, base *url.URL) error {
 	if _, err := checkURL(u.String(), c.AllowHTTP); err != nil {
-		return worker.Permanent(fmt.Errorf("its URL is refused: %w", err))
+		return worker.Permanent(errors.New("its URL is refused: " + tidy(err.Error())))
 	}
 	if sameOrigin(u, base) {
 		return nil
@@ -109,11 +111,14 @@ func (m *Model) decode(dataURL string) ([]byte, error) {
 }
 
 func (m *Model) tooLarge() error {
-	return worker.Permanent(fmt.Errorf("output: %w: the limit is %d bytes", errTooLarge, m.cfg.MaxOutput))
+	return worker.Permanent(fmt.Errorf("output: %w: the limit is %d bytes (MaxOutput)", errTooLarge, m.cfg.MaxOutput))
 }
 
 // download reads what is at a URL. Errors don't show it: whoever has it has the picture.
 func (m *Model) download(ctx context.Context, where string) ([]byte, error) {
+	if len(where) > stage.MaxURLLength {
+		return nil, worker.Permanent(fmt.Errorf("output: its URL has more than %d bytes", stage.MaxURLLength))
+	}
 	u, err := url.Parse(where)
 	if err != nil {
 		return nil, worker.Permanent(errors.New("output: its URL is broken"))
@@ -145,9 +150,7 @@ func (m *Model) read(request *http.Request) ([]byte, error) {
 	}
 	defer response.Body.Close()
 	switch status := response.StatusCode; {
-	case status == http.StatusTooManyRequests:
-		return nil, failure("copy the output", response)
-	case status/100 == 4:
+	case (&APIError{Status: status}).permanent(): // for this output: another prediction has another one
 		return nil, &spoiledError{fmt.Sprintf("it is gone: %d %s", status, http.StatusText(status))}
 	case status != http.StatusOK:
 		return nil, failure("copy the output", response)
@@ -159,7 +162,7 @@ func (m *Model) read(request *http.Request) ([]byte, error) {
 	case errors.Is(err, errTooLarge):
 		return nil, m.tooLarge()
 	case err != nil:
-		return nil, fmt.Errorf("output: %w", bare(err))
+		return nil, fmt.Errorf("output: %w", err)
 	case len(data) == 0:
 		return nil, &spoiledError{"it is empty"}
 	}

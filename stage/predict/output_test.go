@@ -1,12 +1,17 @@
 package predict
 
 import (
+	"bufio"
 	"encoding/base64"
+	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/predicttest"
@@ -46,6 +51,7 @@ func TestOutputHosts(t *testing.T) {
 				r.cfg.OutputHosts = row.hosts
 				r.api.Outcome = func(int) predicttest.Outcome { return predicttest.Outcome{Output: []string{row.output}} }
 				r.api.Misbehave = func(op string, _ int, w http.ResponseWriter, req *http.Request) bool {
+					assert.Empty(t, req.Header.Get("Referer"))
 					if req.Host != "api.test" {
 						assert.Empty(t, req.Header.Get("Authorization"), "the token is the API's")
 					} else if !strings.HasPrefix(req.URL.Path, "/to/") {
@@ -71,6 +77,98 @@ func TestOutputHosts(t *testing.T) {
 				assert.Contains(t, st.Error, row.fails)
 				assert.Equal(t, 1, st.Attempt)
 			})
+		})
+	}
+}
+
+// attacked is a server that answers every request with the same bytes, and a Model whose API and outputs it is.
+func attacked(t *testing.T, answer string) (*Model, string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					_, _ = io.WriteString(conn, answer)
+				}
+			})
+		}
+	})
+	model, err := New(Config{BaseURL: "http://" + listener.Addr().String(), Token: token, Version: "v", AllowHTTP: true})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		model.CloseIdleConnections()
+		listener.Close()
+		wg.Wait()
+	})
+	return model, "http://" + listener.Addr().String()
+}
+
+// What a server sends, and it may be what it was asked, gets into no error, in whatever way it is wrong.
+func TestAttackServers(t *testing.T) {
+	long := strings.Repeat("5ec2e7", 2000)
+	for name, answer := range map[string]string{
+		"a strange status":       "HTTP/1.1 " + long + "\r\n\r\n",
+		"no HTTP":                "GET /x?sig=5ec2e7 HTTP/1.1\r\n\r\n",
+		"a header without colon": "HTTP/1.1 200 OK\r\n" + long + "\r\n\r\n",
+		"a coding":               "HTTP/1.1 200 OK\r\nTransfer-Encoding: 5ec2e7\r\n\r\n",
+		"a length":               "HTTP/1.1 200 OK\r\nContent-Length: -5ec2e7\r\n\r\n",
+		"a redirect to no URL":   "HTTP/1.1 302 Found\r\nLocation: https://cdn.test:x/?sig=5ec2e7\r\nContent-Length: 0\r\n\r\n",
+		"a redirect with a word": "HTTP/1.1 302 Found\r\nLocation: " + long + ":x\r\nContent-Length: 0\r\n\r\n",
+		"a strange chunk":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5ec2e7zz\r\n",
+		"a strange trailer":      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n5ec2e7\r\n\r\n",
+		"its token":              "HTTP/1.1 401 Unauthorized\r\nContent-Length: 41\r\n\r\n" + `{"detail":"who is r8_never_to_be_seen?!"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			model, base := attacked(t, answer)
+			_, outputErr := model.download(t.Context(), base+"/x?sig=5ec2e7")
+			_, apiErr := model.api.get(t.Context(), "prediction1")
+			for _, err := range []error{outputErr, apiErr} {
+				require.Error(t, err)
+				assert.NotContains(t, err.Error(), "5ec2e7")
+				assert.NotContains(t, err.Error(), token)
+				assert.Less(t, len(err.Error()), 400)
+			}
+		})
+	}
+}
+
+// An output's URL may be anything, too.
+func TestAttackURLs(t *testing.T) {
+	model, err := New(Config{Token: token, Version: "v"})
+	require.NoError(t, err)
+	for _, where := range []string{
+		strings.Repeat("a", 1<<20) + ":x", strings.Repeat("a", 8000) + "://x", "https://" + strings.Repeat("a", 1<<20),
+		"https://cdn.test:5ec2e7/", "https://5ec2e7:5ec2e7@replicate.delivery/", "https://replicate.delivery/%zz5ec2e7",
+		"https://replicate.delivery:22/5ec2e7", "https://evil.test/?5ec2e7",
+	} {
+		_, err := model.download(t.Context(), where)
+		require.Error(t, err)
+		assert.True(t, worker.IsPermanent(err), err)
+		assert.NotContains(t, err.Error(), "5ec2e7")
+		assert.Less(t, len(err.Error()), 500)
+	}
+}
+
+// An output that cannot be had for now is not one that is gone: only for that another prediction is paid.
+func TestOutputsThatAreLate(t *testing.T) {
+	for status, creations := range map[int]int{408: 1, 425: 1, 429: 1, 500: 1, 403: 2, 404: 2, 410: 2} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.api.Misbehave = func(op string, n int, w http.ResponseWriter, _ *http.Request) bool {
+				if op == predicttest.OpOutput && n <= 3 {
+					w.WriteHeader(status)
+				}
+				return op == predicttest.OpOutput && n <= 3
+			}
+			resultOf(t, r.run())
+			assert.Equal(t, creations, r.api.Creations(), status)
 		})
 	}
 }

@@ -73,8 +73,8 @@ func TestDefaultOutput(t *testing.T) {
 	for output, want := range map[string]string{
 		`"u"`: "u", `["u","v"]`: "u", ` [ ["u"], 7 ] `: "u", `[[[["u"]]]]`: "u", `{"image":"u"}`: "u", `{"url":"u"}`: "u",
 		`[{"url":"u","image":""}]`: "u",
-		`[[[[["u"]]]]]`:           "", // a list around everything costs a look at everything
-		`[]`:                      "", `[[]]`: "", `[null]`: "", `""`: "", `{}`: "", `7`: "", `{"image":7}`: "",
+		`[[[[["u"]]]]]`:            "", // a list around everything costs a look at everything
+		`[]`:                       "", `[[]]`: "", `[null]`: "", `""`: "", `{}`: "", `7`: "", `{"image":7}`: "",
 	} {
 		got, err := DefaultOutput(json.RawMessage(output))
 		assert.Equal(t, want, got, output)
