@@ -96,7 +96,8 @@ func (b *httpBody) Read(p []byte) (int, error) {
 		n, b.left = n+int(b.left), 0
 		return n, b.tooLarge()
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	// A server that notices our going away may end its answer properly, and we may still see that: it is no end.
+	if err != nil && (!errors.Is(err, io.EOF) || b.ctx.Err() != nil) {
 		err = b.explain(err)
 	}
 	return n, err

@@ -41,6 +41,27 @@ func newTestDownload(t *testing.T) *download {
 	return d
 }
 
+// graceful ends properly when the download is over: as a server does that notices.
+type graceful struct{ ctx context.Context }
+
+func (r graceful) Read([]byte) (int, error) {
+	<-r.ctx.Done()
+	return 0, io.EOF
+}
+
+func (graceful) Close() error { return nil }
+
+// The end of a body that our limit has brought about is not taken for the picture's: half a picture is undecodable, and
+// that would be final.
+func TestTimeoutIsNoEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDownload(t)
+		_, err := io.ReadAll(d.body(&http.Response{Body: graceful{d.ctx}}))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.ErrorContains(t, err, "StallTimeout of 10s is over")
+	})
+}
+
 // What counts is how long 16 KiB take, not that something comes now and then.
 func TestStallTimeoutIsARate(t *testing.T) {
 	for _, row := range []struct {

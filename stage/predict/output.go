@@ -137,10 +137,13 @@ func (m *Model) download(ctx context.Context, where string) ([]byte, error) {
 		m.api.authorize(request)
 	}
 	data, err := m.read(request)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	switch {
+	case ctx.Err() == nil:
+		return data, err
+	case err == nil: // a server that noticed our going away may have ended its answer properly, before its end
+		return nil, fmt.Errorf("output: %w", context.Cause(ctx))
 	}
-	return data, err
+	return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 }
 
 func (m *Model) read(request *http.Request) ([]byte, error) {

@@ -2,6 +2,7 @@ package predict
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -171,6 +173,24 @@ func TestOutputsThatAreLate(t *testing.T) {
 			assert.Equal(t, creations, r.api.Creations(), status)
 		})
 	}
+}
+
+// transportFunc is an http.RoundTripper.
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A picture that ends since its time is over is half a one.
+func TestDownloadTimeoutIsNoEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		model, err := New(Config{Token: token, Version: "v", Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(io.MultiReader(bytes.NewReader(picture(3)[:40]),
+				readerFunc(func([]byte) (int, error) { <-r.Context().Done(); return 0, io.EOF })))}, nil
+		})})
+		require.NoError(t, err)
+		_, err = model.download(t.Context(), "https://replicate.delivery/x")
+		assert.ErrorContains(t, err, "it was not there within 2m0s")
+	})
 }
 
 // Some outputs are in the answer.
