@@ -206,6 +206,11 @@ var publicURLs = []urlRow{
 	{"https://[fd00:ec2::254]/", RuleAddress},
 	{"https://[fc00::1]/", RuleAddress},
 	{"https://[fe80::1]/", RuleAddress},
+	{"https://[2606:4700::5efe:10.0.0.1]/", RuleAddress},
+	{"https://[2606:4700::200:5efe:7f00:1]/", RuleAddress},
+	{"https://[5f00::1]/", RuleAddress},
+	{"https://[::ffff:169.254.169.254]/", RuleAddress},
+	{"https://[::ffff:0:127.0.0.1]:PORT/", RuleAddress},
 	{"https://[fec0::1]/", RuleAddress},
 	{"https://[ff02::1]/", RuleAddress},
 	// names of such addresses

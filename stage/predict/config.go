@@ -85,13 +85,15 @@ type Config struct {
 	Webhook *Webhook
 
 	// Transport carries all requests. Nil means one of its own, that uses no proxy; its idle connections are closed
-	// by CloseIdleConnections. An HTTP client of the host's own is its Transport.
+	// by CloseIdleConnections. An HTTP client of the host's own is its Transport; the addresses that it connects to
+	// are the host's affair then.
 	Transport http.RoundTripper
 	// AllowHTTP permits http where https is required: for tests, and for an API within the host's own network.
 	AllowHTTP bool
 	// OutputHosts are the hosts that outputs are copied from, redirects included: "example.com", or "*.example.com" for
 	// all names below it, or "*" for any. The API's own is always one of them. None means replicate.delivery and all below
-	// it. Outputs are only copied over https, and from port 443.
+	// it. Outputs are only copied over https, and from port 443. A host that only an entry with * lets in must have an
+	// address of the public internet.
 	OutputHosts []string
 	// MaxOutput is the size of the largest picture that is copied, in bytes. Zero means 50 MiB.
 	MaxOutput int64

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"time"
 
@@ -36,23 +35,12 @@ func New(cfg Config) (*Model, error) {
 		return nil, fmt.Errorf("predict: BaseURL: %w", err)
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport()
+		cfg.Transport = newTransport(cfg, base)
 	}
 	m := &Model{api: newAPI(cfg, base), outputs: newOutputs(cfg, base)}
 	cfg.Token = "" // from here on only requests have it
 	m.cfg = cfg
 	return m, nil
-}
-
-func newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		ForceAttemptHTTP2:      true,
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConnsPerHost:    16,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
 }
 
 // Remote implements stage.RemoteModel: pictures are sent, received and stored as they are encoded.

@@ -54,14 +54,23 @@ func (c Config) mayCopy(u *url.URL, base *url.URL) error {
 	if u.Port() != "" && u.Port() != "443" && !c.AllowHTTP {
 		return worker.Permanent(fmt.Errorf("its URL is refused: its port is %s", u.Port()))
 	}
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if host := u.Hostname(); !c.listed(host, true) {
+		return worker.Permanent(fmt.Errorf("its host %q is none of OutputHosts", tidy(host)))
+	}
+	return nil
+}
+
+// listed reports whether a host is in OutputHosts: by its own name, or also by a wildcard.
+func (c Config) listed(host string, wildcards bool) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	for _, rule := range c.OutputHosts {
 		rule = strings.ToLower(rule)
-		if below, wild := strings.CutPrefix(rule, "*"); host == rule || wild && strings.HasSuffix(host, below) {
-			return nil
+		below, wild := strings.CutPrefix(rule, "*")
+		if host == rule || wild && wildcards && strings.HasSuffix(host, below) {
+			return true
 		}
 	}
-	return worker.Permanent(fmt.Errorf("its host %q is none of OutputHosts", tidy(host)))
+	return false
 }
 
 func sameOrigin(a, b *url.URL) bool {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +173,51 @@ func TestOutputsThatAreLate(t *testing.T) {
 			resultOf(t, r.run())
 			assert.Equal(t, creations, r.api.Creations(), status)
 		})
+	}
+}
+
+// An API that may name any host still leads nobody into the host's own network, nor does a redirect.
+func TestOutputsOfInnerNetworks(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Host)
+		if r.URL.Path == "/to" {
+			http.Redirect(w, r, r.URL.RawQuery, http.StatusFound)
+		}
+		_, _ = w.Write(picture(3))
+	}))
+	defer server.Close()
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	require.NoError(t, err)
+	for _, row := range []struct {
+		base, where string
+		hosts       []string
+		fails       string
+		asked       []string
+	}{
+		{"api.test", "http://127.0.0.1:PORT/", []string{"*"}, "not a public one: loopback", nil},
+		{"api.test", "http://[::1]:PORT/", []string{"*"}, "not a public one: loopback", nil},
+		{"api.test", "http://[::ffff:127.0.0.1]:PORT/", []string{"*"}, "not a public one: loopback", nil},
+		{"api.test", "http://[64:ff9b::7f00:1]:PORT/", []string{"*"}, "not a public one: NAT64", nil},
+		{"api.test", "http://169.254.169.254/latest/meta-data/", []string{"*"}, "not a public one: metadata", nil},
+		{"api.test", "http://10.0.0.7/", []string{"*.0.0.7"}, "not a public one: private", nil},
+		{"api.test", "http://127.0.0.1:PORT/to?http://127.0.0.2:PORT/", []string{"127.0.0.1", "*"}, "not a public one: loopback", []string{"127.0.0.1:PORT"}},
+		{"api.test", "http://127.0.0.1:PORT/", []string{"127.0.0.1"}, "", []string{"127.0.0.1:PORT"}}, // the host's own word
+		{"127.0.0.1", "http://127.0.0.1:PORT/", []string{"*"}, "", []string{"127.0.0.1:PORT"}},        // the API itself
+	} {
+		asked = nil
+		withPort := func(text string) string { return strings.ReplaceAll(text, "PORT", port) }
+		model, err := New(Config{BaseURL: "http://" + row.base, Token: token, Version: "v", AllowHTTP: true, OutputHosts: row.hosts})
+		require.NoError(t, err)
+		_, err = model.download(t.Context(), withPort(row.where))
+		model.CloseIdleConnections()
+		if row.fails == "" {
+			require.NoError(t, err, row.where)
+		} else {
+			require.ErrorContains(t, err, row.fails, row.where)
+			assert.True(t, worker.IsPermanent(err))
+		}
+		assert.Equal(t, withPort(strings.Join(row.asked, " ")), strings.Join(asked, " "))
 	}
 }
 
