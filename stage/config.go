@@ -42,7 +42,9 @@ type Config struct {
 	// PixelBudget is how many pixels of originals the model has in its hands at once, those of all jobs of this handler
 	// together. A job takes the pixels of its original before it calls the model and gives them back when the model has
 	// returned. Until there are enough it waits, with its slot and its timeout running; who came first is served first.
-	// A decoded picture takes 1.5 to 4 bytes a pixel, 8 with 16 bits a channel, and a model may need several copies.
+	// A picture takes up to 4 bytes for each of these pixels while and after it is decoded; one whose way of being stored
+	// needs more takes more of the budget: a progressive JPEG up to six times its pixels, 16 bits a channel twice, lossless
+	// WebP up to 36 million besides. What exceeds the budget takes all of it. A model may need several copies.
 	// Models that decode nothing say so: see RemoteModel. Zero means DefaultPixelBudget, 100 million, or MaxPixels where
 	// that is more; it must not be less than MaxPixels, as a picture of that size could never be staged.
 	PixelBudget int64

@@ -224,10 +224,11 @@ func (h *Handler) call(ctx context.Context, req Request, steps *progress) (Pictu
 		return Picture{}, err
 	}
 	steps.begin(fromModel, "staging")
-	if err := h.lend(ctx, original); err != nil {
+	lent, err := h.lend(ctx, original)
+	if err != nil {
 		return Picture{}, err
 	}
-	defer h.giveBack(original)
+	defer h.giveBack(lent)
 	req.Original, req.Progress = original, steps.within(fromStore)
 	return judged(h.cfg.Model.Stage(ctx, req))
 }
@@ -238,7 +239,7 @@ func (h *Handler) callLazy(ctx context.Context, req Request, steps *progress) (P
 	if err := ctx.Err(); err != nil {
 		return Picture{}, fmt.Errorf("stage: %w", err)
 	}
-	var lent Image
+	var lent int64
 	defer func() { h.giveBack(lent) }()
 	original := sync.OnceValues(func() (Image, error) {
 		steps.tell("opening the original")
@@ -246,38 +247,37 @@ func (h *Handler) callLazy(ctx context.Context, req Request, steps *progress) (P
 		if err != nil {
 			return Image{}, err
 		}
-		if err := h.lend(ctx, original); err != nil {
+		if lent, err = h.lend(ctx, original); err != nil {
 			return Image{}, err
 		}
-		lent = original
 		return original, nil
 	})
 	req.Progress = steps.within(fromStore)
 	return judged(h.lazy.StageLazily(ctx, req, original))
 }
 
-// lend takes a picture's pixels from the budget, but not when ctx has ended: what comes next may cost money.
-func (h *Handler) lend(ctx context.Context, img Image) error {
+// lend takes what a picture weighs from the budget, and returns it; but not when ctx has ended: what comes next may cost
+// money. A picture that weighs more than all of the budget takes all of it.
+func (h *Handler) lend(ctx context.Context, img Image) (int64, error) {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("stage: %w", err)
+		return 0, fmt.Errorf("stage: %w", err)
 	}
 	if h.pixels == nil {
-		return nil
+		return 0, nil
 	}
-	if err := h.pixels.acquire(ctx, pixelsOf(img)); err != nil {
-		return fmt.Errorf("stage: wait for the pixel budget: %w", err)
+	weight := min(weightOf(img), h.cfg.PixelBudget)
+	if err := h.pixels.acquire(ctx, weight); err != nil {
+		return 0, fmt.Errorf("stage: wait for the pixel budget: %w", err)
 	}
-	return nil
+	return weight, nil
 }
 
-// giveBack undoes lend. A picture of no size was lent nothing.
-func (h *Handler) giveBack(img Image) {
+// giveBack undoes lend.
+func (h *Handler) giveBack(lent int64) {
 	if h.pixels != nil {
-		h.pixels.release(pixelsOf(img))
+		h.pixels.release(lent)
 	}
 }
-
-func pixelsOf(img Image) int64 { return int64(img.Width) * int64(img.Height) }
 
 // judged tells of a model's error what the model cannot.
 func judged(picture Picture, err error) (Picture, error) {

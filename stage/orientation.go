@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/draw"
+	"iter"
 )
 
 // orientation.go: which way up a picture is. Cameras store pictures as their sensor lies and say in EXIF how to turn
@@ -83,21 +84,29 @@ func pngExif(data []byte) []byte {
 	return nil
 }
 
-// webpExif finds the EXIF chunk. Source: RFC 9649, sections 2.3 and 2.7.1.5.
+// webpExif finds the EXIF chunk.
 func webpExif(data []byte) []byte {
-	const head = 8 // name and length before a chunk's data
-	for rest := data[min(12, len(data)):]; len(rest) >= head; {
-		name, length := string(rest[:4]), uint64(binary.LittleEndian.Uint32(rest[4:]))
-		if length > uint64(len(rest)-head) {
-			return nil
-		}
+	for name, chunk := range webpChunks(data) {
 		if name == "EXIF" {
-			return bytes.TrimPrefix(rest[head:head+length], exifMark)
+			return bytes.TrimPrefix(chunk, exifMark)
 		}
-		length += length & 1 // chunks of an odd length are padded
-		rest = rest[min(head+length, uint64(len(rest))):]
 	}
 	return nil
+}
+
+// webpChunks are the chunks that are complete. Source: RFC 9649, sections 2.3 and 2.7.1.5.
+func webpChunks(data []byte) iter.Seq2[string, []byte] {
+	const head = 8 // name and length before a chunk's data
+	return func(yield func(name string, chunk []byte) bool) {
+		for rest := data[min(12, len(data)):]; len(rest) >= head; {
+			length := uint64(binary.LittleEndian.Uint32(rest[4:]))
+			if length > uint64(len(rest)-head) || !yield(string(rest[:4]), rest[head:head+length]) {
+				return
+			}
+			length += length & 1 // chunks of an odd length are padded
+			rest = rest[min(head+length, uint64(len(rest))):]
+		}
+	}
 }
 
 // tiffOrientation reads tag 0x0112, one SHORT, in the first directory. It follows no link, so it looks at 65,535

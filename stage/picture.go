@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
+	"iter"
 	"net/http"
 	"strings"
 
@@ -89,44 +90,61 @@ func follow(img Image) error {
 	return nil
 }
 
-// followJPEG walks the segments, whose lengths carry it over thumbnails, and between them searches for markers: scans
-// have no length. There must be a scan, and an end-of-image marker after it.
+// followJPEG looks for a scan, and an end-of-image marker after it.
 func followJPEG(data []byte) error {
-	const scan, end, start, restart0, stuffed, temporary = 0xDA, 0xD9, 0xD8, 0xD0, 0x00, 0x01
+	const scan, end = 0xDA, 0xD9
 	scans := 0
-	for i := 2; i < len(data); {
-		next := bytes.IndexByte(data[i:], 0xFF)
-		if next < 0 {
-			return errTruncated
-		}
-		i += next
-		for i < len(data) && data[i] == 0xFF { // a marker may be preceded by more of these
-			i++
-		}
-		if i == len(data) {
-			return errTruncated
-		}
-		marker := data[i]
-		i++
+	for marker := range jpegMarkers(data) {
 		switch {
-		case marker == end:
-			if scans == 0 {
-				return errTruncated
-			}
+		case marker == end && scans > 0:
 			return nil
-		case marker == stuffed, marker == temporary, restart0 <= marker && marker <= start:
-			continue // no segment
+		case marker == end:
+			return errTruncated
 		case marker == scan:
 			if scans++; scans > maxScans {
 				return errScans
 			}
 		}
-		if len(data)-i < 2 {
-			return errTruncated
-		}
-		i += max(int(binary.BigEndian.Uint16(data[i:])), 2)
 	}
 	return errTruncated
+}
+
+// jpegMarkers walks the segments as a decoder does, up to the end-of-image marker: their lengths carry it over thumbnails,
+// and between them it searches for markers, as scans have no length. With a marker comes what its segment has of data.
+func jpegMarkers(data []byte) iter.Seq2[byte, []byte] {
+	const end, start, restart0, stuffed, temporary = 0xD9, 0xD8, 0xD0, 0x00, 0x01
+	return func(yield func(marker byte, segment []byte) bool) {
+		for i := 2; i < len(data); {
+			next := bytes.IndexByte(data[i:], 0xFF)
+			if next < 0 {
+				return
+			}
+			i += next
+			for i < len(data) && data[i] == 0xFF { // a marker may be preceded by more of these
+				i++
+			}
+			if i == len(data) {
+				return
+			}
+			marker := data[i]
+			i++
+			if marker == stuffed || marker == temporary || restart0 <= marker && marker <= start {
+				continue // no segment
+			}
+			if marker == end {
+				yield(marker, nil)
+				return
+			}
+			if len(data)-i < 2 {
+				return
+			}
+			after := i + max(int(binary.BigEndian.Uint16(data[i:])), 2)
+			if !yield(marker, data[i+2:min(after, len(data))]) {
+				return
+			}
+			i = after
+		}
+	}
 }
 
 // pngComplete walks the chunks from the first one to IEND; there must be image data on the way.
