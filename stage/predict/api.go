@@ -22,7 +22,7 @@ import (
 
 // APIError is an answer of the API that is no success.
 type APIError struct {
-	// Op is what was asked for: "create", "get", "list" or "cancel".
+	// Op is what was asked for: "create", "get", "list", "cancel" or "copy the output".
 	Op string
 	// Status is the HTTP status.
 	Status int

@@ -73,7 +73,9 @@ func (r *run) poll(ctx context.Context) (Prediction, error) {
 		unknown := statusOf(err) == http.StatusNotFound || statusOf(err) == http.StatusGone
 		switch {
 		case err == nil:
-			r.over, r.rec.Throttled = p.Status.over(), 0
+			if r.over = p.Status.over(); !r.over { // else its output may be what is throttled
+				r.rec.Throttled = 0
+			}
 			return p, nil
 		case ctx.Err() != nil:
 			return p, err
@@ -120,7 +122,9 @@ func (r *run) judge(ctx context.Context, err error) error {
 // throttled puts the job off as the API says. Nothing was tried, so no attempt is counted, but not for ever.
 func (r *run) throttled(ctx context.Context, answer *APIError) error {
 	wait := or(answer.RetryAfter, defaultWait)
-	r.model.cfg.Limiter.closeFor(wait)
+	if answer.Op != copyOutput {
+		r.model.cfg.Limiter.closeFor(wait)
+	}
 	wait += time.Duration(jitter() * float64(min(wait/5, 5*time.Second))) // not all at once
 	now := time.Now()
 	if r.rec.Throttled == 0 {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/predicttest"
 	"github.com/real-staging-ai/go-worker/stage"
 )
 
@@ -184,6 +185,23 @@ func TestResumedPredictionsCount(t *testing.T) {
 		resultOf(t, r.await("b"))
 		assert.Equal(t, 2, r.api.Creations())
 		assert.Zero(t, limiter.running)
+	})
+}
+
+// A host of outputs that wants to be left alone is not the API.
+func TestThrottledOutputStopsNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		limiter, err := NewLimiter(Limits{})
+		require.NoError(t, err)
+		r.cfg.Limiter = limiter
+		r.api.Misbehave = times(predicttest.OpOutput, 1, code(429, "Retry-After", "3600"))
+		pool := r.pool()
+		r.enqueue(pool, "a")
+		r.enqueue(pool, "b")
+		began := time.Now()
+		resultOf(t, r.await("b"))
+		assert.Less(t, time.Since(began), 10*time.Minute)
+		resultOf(t, r.await("a"))
 	})
 }
 

@@ -217,6 +217,8 @@ func TestAPIMisbehaves(t *testing.T) {
 		{name: "output: empty", misbehave: times(predicttest.OpOutput, 1, code(200)), attempt: 2, creations: 1},
 		{name: "output: 500", misbehave: times(predicttest.OpOutput, 3, code(500)), attempt: 4, creations: 1},
 		{name: "output: 429", misbehave: times(predicttest.OpOutput, 9, code(429)), attempt: 1, creations: 1},
+		{name: "output: 429 for ever", misbehave: times(predicttest.OpOutput, always, code(429, "Retry-After", "60")),
+			fails: "429", attempt: 5, creations: 1, least: time.Hour, most: 2 * time.Hour},
 		{name: "output: dropped", misbehave: times(predicttest.OpOutput, 2, drop), attempt: 2, creations: 1},
 		{name: "output: dropped halfway", misbehave: times(predicttest.OpOutput, 1, halfway), attempt: 2, creations: 1},
 		{name: "output: never comes", misbehave: times(predicttest.OpOutput, 1, silent), attempt: 2, creations: 1, least: 2 * time.Minute},

@@ -23,6 +23,9 @@ func (e *spoiledError) Error() string { return "output: " + e.reason }
 
 const maxRedirects = 3
 
+// copyOutput is the Op of an APIError that is not the API's, but that of a host of outputs.
+const copyOutput = "copy the output"
+
 // newOutputs makes the client that outputs are copied with.
 func newOutputs(cfg Config, base *url.URL) *http.Client {
 	return &http.Client{
@@ -165,7 +168,7 @@ func (m *Model) read(request *http.Request) ([]byte, error) {
 	case (&APIError{Status: status}).permanent(): // for this output: another prediction has another one
 		return nil, &spoiledError{fmt.Sprintf("it is gone: %d %s", status, http.StatusText(status))}
 	case status != http.StatusOK:
-		return nil, failure("copy the output", response)
+		return nil, failure(copyOutput, response)
 	case response.ContentLength > m.cfg.MaxOutput:
 		return nil, m.tooLarge()
 	}
