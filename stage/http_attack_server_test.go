@@ -45,7 +45,7 @@ func TestAttackServers(t *testing.T) {
 	var said bytes.Buffer
 	log.SetOutput(&said)
 	defer log.SetOutput(os.Stderr)
-	for _, row := range slices.Concat(redirectRows(), statusRows(), slowRows, largeRows(), brokenRows, pictureRows()) {
+	for _, row := range slices.Concat(redirectRows(), statusRows(), slowRows, largeRows(), brokenRows, pictureRows(), chunkRows()) {
 		t.Run(row.name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 			t.Run("", row.run)
