@@ -44,9 +44,10 @@ type Config struct {
 	// returned. Until there are enough it waits, with its slot and its timeout running; who came first is served first.
 	// A picture takes up to 4 bytes for each of these pixels while and after it is decoded; one whose way of being stored
 	// needs more takes more of the budget: a progressive JPEG up to six times its pixels, 16 bits a channel twice, lossless
-	// WebP up to 36 million besides. What exceeds the budget takes all of it. A model may need several copies.
-	// Models that decode nothing say so: see RemoteModel. Zero means DefaultPixelBudget, 100 million, or MaxPixels where
-	// that is more; it must not be less than MaxPixels, as a picture of that size could never be staged.
+	// WebP up to 36 million besides. What exceeds the budget takes all of it. A model may need several copies, and Decode
+	// makes one of a picture that is to be turned or mirrored. Models that decode nothing say so: see RemoteModel. Zero
+	// means DefaultPixelBudget, 100 million, or MaxPixels where that is more; it must not be less than MaxPixels, as a
+	// picture of that size could never be staged.
 	PixelBudget int64
 	// MediaTypes are the types of originals that are given to the model. None means image/jpeg, image/png
 	// and image/webp. Others need a decoder that the host registers with image.RegisterFormat.
