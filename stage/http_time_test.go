@@ -41,6 +41,23 @@ func newTestDownload(t *testing.T) *download {
 	return d
 }
 
+// Of a server that speaks before it is asked nothing is read: net/http would tell the program's log what it said.
+func TestNothingIsReadUnasked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		conn := newTestDownload(t).await(ours)
+		var heard, said bool
+		go func() { _, _ = conn.Read(make([]byte, 8)); heard = true }()
+		go func() { _, _ = theirs.Write([]byte("unasked")); said = true }()
+		synctest.Wait()
+		assert.False(t, heard || said)
+		go func() { _, _ = conn.Write([]byte("a question")) }()
+		synctest.Wait()
+		assert.True(t, heard && said)
+		require.NoError(t, theirs.Close())
+	})
+}
+
 // graceful ends properly when the download is over: as a server does that notices.
 type graceful struct{ ctx context.Context }
 
