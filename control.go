@@ -14,7 +14,7 @@ import (
 //
 // It marks the job, saves the status, then removes the job: whatever crashes in between, the mark ends the job with its next
 // claim. So after a crash behind the mark, a job that waits on a queue that is paused, or has no worker, may be shown as
-// queued or scheduled until it is claimed; canceling it again ends it at once.
+// queued or scheduled, and have its unique key, until it is claimed; canceling it again ends it at once.
 func (c *Client) Cancel(ctx context.Context, id string, opts ...JobOption) (State, error) {
 	if c.canceler == nil {
 		return "", fmt.Errorf("cancel job %q: the queue cannot cancel: %w", id, errors.ErrUnsupported)
@@ -24,6 +24,12 @@ func (c *Client) Cancel(ctx context.Context, id string, opts ...JobOption) (Stat
 		return "", fmt.Errorf("cancel job %q: %w", id, err)
 	}
 	if row != nil && row.State.Final() && row.Token() > 0 {
+		if row.State == StateCanceled { // by a call that may have been cut short
+			_, err = c.canceler.RemoveCanceled(ctx, asked.Queue, id)
+		}
+		if err != nil {
+			return "", fmt.Errorf("cancel job %q: %w", id, err)
+		}
 		return row.State, nil
 	}
 	state, err := c.cancel(ctx, asked.Queue, id, row)

@@ -131,12 +131,12 @@ func (c *Client) changed(info JobInfo, change func(*Job, Place) (Move, error)) (
 
 func sameUnique(a, b *Unique) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// recordEdit saves the status of an edited job.
+// recordEdit saves the status of an edited job that had a row.
 func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job *Job, edited Edited) error {
 	if row == nil {
 		return nil
 	}
-	st := *row
+	st := *c.latest(ctx, row)
 	st.Version, st.State, st.RunAt = editedVersion(edited.Token), StateQueued, edited.Due
 	st.At, st.Job, st.Result = time.Now(), job.snapshot(), nil
 	if !edited.Due.IsZero() {
@@ -154,6 +154,15 @@ func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job 
 	return nil
 }
 
+// latest returns the row of a job that was just changed, as it is by now: since it was read first a claim may have come and
+// gone, and a status that follows the change has to tell of that. Where it cannot be read again, the first one has to do.
+func (c *Client) latest(ctx context.Context, row *Status) *Status {
+	if now, err := c.getter.Get(ctx, row.JobID); err == nil {
+		return now
+	}
+	return row
+}
+
 // saveChanged saves the status of a job that was changed while it waited, and announces it. Its token was drawn with the
 // change: claims before it were over when the job waited, and claims and changes that came since have larger tokens, before
 // which it yields. So what isn't OK was overtaken.
@@ -166,9 +175,10 @@ func (c *Client) saveChanged(ctx context.Context, st Status) error {
 }
 
 // Delete ends a job that waits as Cancel does, and drops what the queue keeps of it, or of one that is dead. ErrJobActive
-// means that it runs: cancel it first. ErrJobNotFound means that there is no such job. A status store keeps the job's
-// row, so that its end is known and its id is not taken for new. What stays besides is a unique key that is taken ForPeriod,
-// and that of a job which doesn't decode: Client.ReleaseUnique frees them. OnQueue is needed as for Cancel.
+// means that it runs: cancel it first. One that a worker claims at that very moment is ErrJobActive, too, but is canceled:
+// delete it again. ErrJobNotFound means that there is no such job. A status store keeps the job's row, so that its end is
+// known and its id is not taken for new. What stays besides is a unique key that is taken ForPeriod, and that of a job which
+// doesn't decode: Client.ReleaseUnique frees them. OnQueue is needed as for Cancel.
 func (c *Client) Delete(ctx context.Context, id string, opts ...JobOption) error {
 	err := c.delete(ctx, id, opts)
 	if err != nil {
@@ -180,25 +190,63 @@ func (c *Client) Delete(ctx context.Context, id string, opts ...JobOption) error
 // delete makes the job dead with a final status, then has it forgotten: a sweep enqueues what is unfinished in the store
 // and unknown to the queue.
 func (c *Client) delete(ctx context.Context, id string, opts []JobOption) error {
-	if c.editor == nil {
+	switch {
+	case c.editor == nil || c.inspector == nil:
 		return fmt.Errorf("the queue cannot delete: %w", errors.ErrUnsupported)
+	case c.canceler == nil:
+		return fmt.Errorf("the queue cannot cancel: %w", errors.ErrUnsupported)
 	}
 	asked, row, err := c.find(ctx, id, opts)
 	if err != nil {
 		return err
 	}
-	if row == nil || !row.State.Final() || row.Token() == 0 {
-		if c.canceler == nil {
-			return fmt.Errorf("the queue cannot cancel: %w", errors.ErrUnsupported)
-		}
-		state, err := c.cancel(ctx, asked.Queue, id, row)
-		if err != nil {
+	info, err := c.inspector.Find(ctx, asked.Queue, id)
+	if err != nil && !errors.Is(err, ErrJobNotFound) {
+		return err
+	}
+	known, over := err == nil, row != nil && row.State.Final() && row.Token() > 0
+	switch {
+	case known && info.Place == PlaceHeld:
+		return ErrJobActive // a mark would stop it
+	case !known && over:
+		return nil
+	case !known || info.Place != PlaceDead || row != nil && !over:
+		if err = c.end(ctx, asked.Queue, id, row, over); err != nil {
 			return err
 		}
-		if state == StateRunning {
+	}
+	return c.forget(ctx, asked.Queue, id)
+}
+
+// end ends a job that is not held: over says that its row does already.
+func (c *Client) end(ctx context.Context, queue, id string, row *Status, over bool) error {
+	if over {
+		if _, err := c.canceler.MarkCanceled(ctx, queue, id); err != nil {
+			return err
+		}
+	} else {
+		state, err := c.cancel(ctx, queue, id, row)
+		switch {
+		case err != nil:
+			return err
+		case state == StateRunning:
 			return ErrJobActive
+		case state == StateCanceled:
+			return nil
 		}
 	}
-	_, err = c.editor.Forget(ctx, asked.Queue, id)
+	_, err := c.canceler.RemoveCanceled(ctx, queue, id)
 	return err
+}
+
+// forget has the queue forget a job that has ended. ErrJobActive says that it was claimed, or requeued, before that.
+func (c *Client) forget(ctx context.Context, queue, id string) error {
+	n, err := c.editor.Forget(ctx, queue, id)
+	if err != nil || n > 0 {
+		return err
+	}
+	if _, err = c.inspector.Find(ctx, queue, id); errors.Is(err, ErrJobNotFound) {
+		return nil
+	}
+	return or(err, ErrJobActive)
 }

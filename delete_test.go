@@ -1,0 +1,107 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+// over makes a job final in the store while it waits in the queue, as it is when its worker died before it settled, or when a
+// host has ended it.
+func (r *rig) over(job *worker.Job, state worker.State) {
+	r.t.Helper()
+	st := *r.last(job.ID)
+	st.State, st.Version = state, 1<<40|3<<12 // of the final phase, with some token
+	r.save(st)
+}
+
+// What the store knows to be over is deleted from the queue like any other job, and keeps its row.
+func TestDeleteOfAJobThatIsOverInTheStoreOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		for _, state := range []worker.State{worker.StateSucceeded, worker.StateCanceled, worker.StateFailed} {
+			job := r.enqueue(1, worker.UniqueBy("one", worker.UniquePolicy{}))
+			r.over(job, state)
+			require.NoError(t, r.pool.Client().Delete(t.Context(), job.ID))
+			require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", job.ID), state)
+			require.Equal(t, state, r.last(job.ID).State)
+		}
+	})
+}
+
+// A purge that leaves a job where it is would go through the place for ever.
+func TestPurgeOfWhatIsOverInTheStoreOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		for n := range 250 {
+			job := r.enqueue(n)
+			if n%2 == 0 {
+				r.over(job, worker.StateSucceeded)
+			}
+		}
+		lists := 0
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "List" {
+				if lists++; lists > 100 {
+					return errors.New("there is no end")
+				}
+			}
+			return nil
+		}
+		n, err := r.pool.Client().Purge(t.Context(), "default", worker.PlaceWaiting, nil)
+		require.NoError(t, err)
+		require.Equal(t, 250, n)
+		require.Zero(t, r.queue.Count("default", worker.PlaceWaiting))
+	})
+}
+
+// A job that runs is left alone: its handler is not told to stop.
+func TestDeleteLeavesAloneWhatRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(time.Minute):
+				return nil
+			}
+		}).start()
+		job := r.enqueue(1)
+		r.after(time.Second)
+		require.ErrorIs(t, r.pool.Client().Delete(t.Context(), job.ID), worker.ErrJobActive)
+		r.after(time.Hour)
+		require.Equal(t, succeeded, r.last(job.ID).State)
+		r.stop()
+	})
+}
+
+// A cancel that was cut short behind the status is finished by the next one, also where nobody claims.
+func TestCancelAgainFinishesWhatWasCutShort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		unique := worker.UniqueBy("one", worker.UniquePolicy{})
+		job := r.enqueue(1, unique)
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "RemoveCanceled" {
+				return errFlaky
+			}
+			return nil
+		}
+		_, err := r.pool.Client().Cancel(t.Context(), job.ID)
+		require.ErrorIs(t, err, errFlaky)
+		require.Equal(t, worker.StateCanceled, r.last(job.ID).State)
+		_, err = r.pool.Client().Cancel(t.Context(), job.ID)
+		require.ErrorIs(t, err, errFlaky)
+		r.queue.Fault = nil
+		state, err := r.pool.Client().Cancel(t.Context(), job.ID)
+		require.NoError(t, err)
+		require.Equal(t, worker.StateCanceled, state)
+		require.Equal(t, worker.PlaceDead, r.queue.Place("default", job.ID))
+		r.enqueue(2, unique)
+	})
+}
