@@ -158,7 +158,10 @@ func (c *Client) rowOf(ctx context.Context, id string) (*Status, error) {
 
 // recordReplaced saves the status of a job that another one has taken the place of, by the token of that.
 func (c *Client) recordReplaced(ctx context.Context, row *Status, job *Job, token int64) error {
-	if row == nil || row.State.Final() {
+	if row == nil {
+		return nil
+	}
+	if row = c.latest(ctx, row); row.State.Final() {
 		return nil
 	}
 	st := waitingStatus(job, 0)

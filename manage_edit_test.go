@@ -343,3 +343,50 @@ func TestBringsJob(t *testing.T) {
 		require.Equal(t, c.brings, st.BringsJob(), "phase %d, sequence %d", c.phase, c.sequence)
 	}
 }
+
+// lateQueue is a queue on which something happens just before a job is looked at to be edited, or replaced.
+type lateQueue struct {
+	*workertest.MemoryQueue
+	before func()
+}
+
+func (q lateQueue) Find(ctx context.Context, queue, id string) (worker.JobInfo, error) {
+	q.before()
+	return q.MemoryQueue.Find(ctx, queue, id)
+}
+
+func (q lateQueue) Replace(ctx context.Context, before, after *worker.Job) (worker.Place, int64, error) {
+	q.before()
+	return q.MemoryQueue.Replace(ctx, before, after)
+}
+
+// What became of a job between the look at its row and the change of it stays in the row.
+func TestTheRowOfAChangedJobKeepsItsAttempts(t *testing.T) {
+	unique := worker.UniqueBy("one", worker.UniquePolicy{Replace: true})
+	for name, change := range map[string]func(*worker.Client, string) error{
+		"edit": func(c *worker.Client, id string) error { return c.Edit(context.Background(), id, setPayload(2)) },
+		"replace": func(c *worker.Client, _ string) error {
+			_, err := c.Enqueue(context.Background(), ping{2}, unique)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var r *rig
+				runOnce := sync.OnceFunc(func() {
+					r.start().after(time.Second)
+					r.stop()
+				})
+				r = newRig(t, func(context.Context, *worker.Job, ping) error { return worker.RetryAfter(time.Hour, errFlaky) },
+					func(c *worker.Config) { c.Queue = lateQueue{c.Queue.(*workertest.MemoryQueue), runOnce} })
+				job := r.enqueue(1, unique)
+				require.NoError(t, change(r.pool.Client(), job.ID))
+				row := r.last(job.ID)
+				require.JSONEq(t, `{"n":2}`, string(row.Job.Payload))
+				require.Equal(t, worker.StateRetrying, row.State)
+				require.Equal(t, 1, row.Attempt)
+				require.Equal(t, "flaky", row.Error)
+			})
+		})
+	}
+}
