@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -227,25 +226,6 @@ func (c *Client) accept(ctx context.Context, jobs []*Job) error {
 	return &EnqueueError{Failed: failed}
 }
 
-// refusals adds to failed what the queue said of jobs that it did not take. An error says that this is not known.
-func refusals(err error, push []*Job, failed map[string]error) (map[string]error, error) {
-	if failed == nil {
-		failed = make(map[string]error)
-	}
-	refused := (*EnqueueError)(nil)
-	switch {
-	case errors.As(err, &refused):
-		maps.Copy(failed, refused.Failed)
-	case errors.Is(err, ErrRefused):
-		for _, job := range push {
-			failed[job.ID] = err
-		}
-	default:
-		return nil, fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
-	}
-	return failed, nil
-}
-
 // saveWaiting records and announces that the jobs wait, and returns those that the queue is to be asked about: all but
 // the finished. A row that is unfinished is no reason to skip the queue, which may have lost the job. Of these, repeated
 // are the ids whose row was there before, from an earlier enqueue or a transaction of the host's. Failed says why others
@@ -273,11 +253,12 @@ func (c *Client) saveWaiting(
 			}
 			switch {
 			case failed[job.ID] != nil:
+				failed[job.ID] = c.whyRefused(ctx, job, failed[job.ID])
 				continue
 			case answer.OK:
 				c.notes.announce(statuses[i])
-			case answer.Row != nil && (answer.Row.Queue != job.Queue || answer.Row.Type != job.Type):
-				failed[job.ID] = &IDTakenError{ID: job.ID, Type: answer.Row.Type, Queue: answer.Row.Queue}
+			case answer.Row != nil && answer.Row.isAnothers(job):
+				failed[job.ID] = answer.Row.taken()
 				continue
 			case answer.Current.Final():
 				failed[job.ID] = &FinishedError{ID: job.ID, State: answer.Current}

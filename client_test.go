@@ -321,17 +321,23 @@ func TestJobIsTheCallersAgainWhenEnqueueReturns(t *testing.T) {
 	})
 }
 
-// An id that another type or queue has is an error of its own.
+// An id that another type or queue has is an error of its own, whether that job has run yet or not.
 func TestEnqueueUnderTheIDOfAnotherJob(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, func(context.Context, *worker.Job, ping) error { return nil }).start()
-		defer r.stop()
+		r := newRig(t, noop)
 		job := r.enqueue(1, worker.WithID("x"))
+		try := func() {
+			_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("x"), worker.OnQueue("b"))
+			taken := (*worker.IDTakenError)(nil)
+			require.ErrorAs(t, err, &taken)
+			assert.Equal(t, worker.IDTakenError{ID: "x", Type: "ping", Queue: job.Queue}, *taken)
+			assert.EqualError(t, err, `enqueue job "x": the id belongs to a job of type "ping" on queue "default"`)
+		}
+		try()
+		r.start()
 		r.quiet()
-		_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.WithID("x"), worker.OnQueue("b"))
-		taken := (*worker.IDTakenError)(nil)
-		require.ErrorAs(t, err, &taken)
-		assert.Equal(t, worker.IDTakenError{ID: "x", Type: "ping", Queue: job.Queue}, *taken)
-		assert.EqualError(t, err, `enqueue job "x": the id belongs to a job of type "ping" on queue "default"`)
+		try()
+		r.stop()
+		require.Equal(t, succeeded, r.last("x").State)
 	})
 }

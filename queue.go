@@ -168,7 +168,7 @@ func (e *FinishedError) Error() string {
 }
 
 // IDTakenError says that a job was not enqueued since the status store knows its id as that of a job of another type or on
-// another queue. Trying again helps once that row is gone.
+// another queue, and tells so: one whose rows can be read does. Trying again helps once that row is gone.
 type IDTakenError struct {
 	ID    string
 	Type  string // that of the other job

@@ -9,6 +9,41 @@ import (
 	"time"
 )
 
+// refusals adds to failed what the queue said of jobs that it did not take. An error says that this is not known.
+func refusals(err error, push []*Job, failed map[string]error) (map[string]error, error) {
+	if failed == nil {
+		failed = make(map[string]error)
+	}
+	refused := (*EnqueueError)(nil)
+	switch {
+	case errors.As(err, &refused):
+		maps.Copy(failed, refused.Failed)
+	case errors.Is(err, ErrRefused):
+		for _, job := range push {
+			failed[job.ID] = err
+		}
+	default:
+		return nil, fmt.Errorf("enqueue: it is unknown whether the jobs were accepted; enqueue them again: %w", err)
+	}
+	return failed, nil
+}
+
+// isAnothers reports whether a row under a job's id is that of another job.
+func (s *Status) isAnothers(job *Job) bool { return s.Queue != job.Queue || s.Type != job.Type }
+
+func (s *Status) taken() *IDTakenError {
+	return &IDTakenError{ID: s.JobID, Type: s.Type, Queue: s.Queue}
+}
+
+// whyRefused returns why the store refused a job's first status for good: where it can be read, it may tell that the id is
+// another job's, of which it has the first status, too.
+func (c *Client) whyRefused(ctx context.Context, job *Job, refusal error) error {
+	if row, err := c.rowOf(ctx, job.ID); err == nil && row != nil && row.isAnothers(job) {
+		return row.taken()
+	}
+	return refusal
+}
+
 // recordRefused records how the jobs end that the queue refused. A sweep enqueues the job of a row that waits, so a refusal
 // whose row still does is not clear: in failed it no longer wraps ErrRefused, nor is it a *DuplicateError.
 func (c *Client) recordRefused(ctx context.Context, push []*Job, repeated []string, failed map[string]error) {
