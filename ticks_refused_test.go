@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
-	"github.com/real-staging-ai/go-worker/workertest"
 )
 
 // idOf is the id of the job of minutely's tick some minutes after a time.
@@ -145,34 +143,4 @@ func TestTicksWhileTheStatusStoreIsDown(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A queue whose clock was an hour behind for a while keeps no tick waiting for an hour.
-func TestTicksAfterTheQueuesClockIsSetRight(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		var got ran
-		start := time.Now()
-		q := &settableClock{MemoryQueue: workertest.NewQueue()}
-		r := newRig(t, got.handle, periodic(minutely(worker.MissedAll)), func(c *worker.Config) { c.Queue = q }).start()
-		defer r.stop()
-		r.after(2*time.Minute + 30*time.Second)
-		q.behind.Store(int64(time.Hour))
-		r.after(2 * time.Minute)
-		q.behind.Store(0)
-		r.after(2 * time.Minute)
-		minutes := got.minutes(start)
-		slices.Sort(minutes)
-		assert.Equal(t, []float64{1, 2, 3, 4, 5, 6}, minutes)
-	})
-}
-
-// settableClock is a queue whose clock is behind for a while.
-type settableClock struct {
-	*workertest.MemoryQueue
-	behind atomic.Int64
-}
-
-func (q *settableClock) LastTick(ctx context.Context, queue, name string, begin time.Time) (last, now time.Time, err error) {
-	last, now, err = q.MemoryQueue.LastTick(ctx, queue, name, begin)
-	return last, now.Add(-time.Duration(q.behind.Load())), err
 }
