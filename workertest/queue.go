@@ -25,7 +25,8 @@ func TestQueue(t *testing.T, open func(t *testing.T) worker.Queue, opts ...Optio
 // queueRows is the contract of a worker.Queue.
 func queueRows() []row[*queueBench] {
 	return slices.Concat(enqueueRows, claimRows, delayRows, settleRows, sessionRows,
-		checkpointRows, cancelRows, requeueRows, knowRows, pauseRows, uniqueRows, freeingRows, inspectRows, editRows, tickRows,
+		checkpointRows, cancelRows, requeueRows, knowRows, pauseRows, uniqueRows, replacingRows, freeingRows,
+		inspectRows, editRows, tickRows,
 		crashRows, telemetryRows)
 }
 
