@@ -1,6 +1,6 @@
 -- edit: replaces a waiting job's body, if it is still the one that was read, and perhaps when it is due, and draws a token. A job that
 -- waited in a list and is due later now leaves its entry there, which no longer counts.
--- Includes: now, wake, schedule, history, whole, discount, move, token, place
+-- Includes: now, due, wake, schedule, history, whole, discount, move, token, place
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] cancels
@@ -59,7 +59,7 @@ redis.call('SET', token, drawn)
 redis.call('HSET', jobs, id, ARGV[3])
 
 if move ~= 'stay' then
-  at = (move == '' or move == 'now') and now or tonumber(move) + (string.sub(move, 1, 1) == '+' and now or 0)
+  at = move == 'now' and now or due_at(move, now)
   local value = redis.call('HGET', history, id)
   -- One without a history tells by its body when it is due, but for one that is due now instead.
   if (value or move == 'now') and (due or at > now) then

@@ -1,5 +1,5 @@
 -- enqueue: makes jobs available, each once by id. It is refused when memory is out.
--- Includes: now, wake, schedule, history, holder
+-- Includes: now, due, wake, schedule, history, holder, known
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -26,14 +26,6 @@ redis.call('ZCARD', scheduled)
 redis.call('ZCARD', dead)
 redis.call('LLEN', wake)
 
-local function known(id)
-  if not redis.call('ZSCORE', dead, id) then
-    return 'known'
-  end
-  local state = ended(redis.call('HGET', history, id))
-  return state == '' and '?' or state
-end
-
 -- refuse answers for all jobs after the very first write failed; Redis lets a script go on once it has written. A known
 -- id is no refusal; but a replica may know what its master has long forgotten, so its word does not count.
 local function refuse(failure)
@@ -43,7 +35,7 @@ local function refuse(failure)
   local answer = {failure.err}
   for i = 1, #ARGV, 3 do
     answer[#answer + 1] = (i + 2) / 3
-    answer[#answer + 1] = redis.call('HEXISTS', jobs, ARGV[i]) == 1 and known(ARGV[i]) or 'refused'
+    answer[#answer + 1] = redis.call('HEXISTS', jobs, ARGV[i]) == 1 and known_as(ARGV[i], dead, history) or 'refused'
   end
   return answer
 end
@@ -68,10 +60,7 @@ for i = 1, #ARGV, 3 do
   if #KEYS > 6 then
     due, unique, expiry = read_due(due)
   end
-  local holder = unique and holder_of(unique)
-  if holder == id or (holder and redis.call('HEXISTS', jobs, id) == 1) then
-    holder = nil
-  end
+  local holder = unique and keeper_of(unique, id, jobs)
   local added = holder and 0 or redis.pcall('HSETNX', jobs, id, ARGV[i + 1])
   if type(added) == 'table' then
     return refuse(added)
@@ -86,12 +75,12 @@ for i = 1, #ARGV, 3 do
   elseif added == 0 then
     answer[1] = ''
     answer[#answer + 1] = (i + 2) / 3
-    answer[#answer + 1] = known(id)
+    answer[#answer + 1] = known_as(id, dead, history)
   elseif due == '' then
     to_pending[#to_pending + 1] = id
   else
     now = now or now_ms()
-    local at = tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
+    local at = due_at(due, now)
     if at <= now then
       to_pending[#to_pending + 1] = id
     else

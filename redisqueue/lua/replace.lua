@@ -1,7 +1,7 @@
 -- replace: makes a waiting job another one that has the same id and unique key, if it is still the one that was read. A job
 -- that waited in a list and is due later now leaves its entry there, which no longer counts.
 -- Of one that is held and has its key until it starts, only the key is freed.
--- Includes: now, wake, schedule, history, whole, discount, move, token, place, holder, free
+-- Includes: now, due, wake, schedule, history, whole, discount, move, token, place, holder, free
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -66,8 +66,8 @@ if place ~= 'waiting' then
   return {place, 0}
 end
 
-local now, due = now_ms(), ARGV[4]
-local at = due == '' and now or tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
+local now = now_ms()
+local at = due_at(ARGV[4], now)
 local drawn = next_token(token, now, '0')
 redis.call('SET', token, string.format('%.0f', drawn))
 redis.call('HSET', jobs, id, ARGV[3])

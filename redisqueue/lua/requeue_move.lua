@@ -1,6 +1,6 @@
 -- requeue_move: moves a dead job back to its queue with a new body, or pushes one that is unknown, with attempts and
 -- crashes 0 and its checkpoint kept, and takes its unique key. A job that waits or is held stays as it is.
--- Includes: now, wake, schedule, place, holder
+-- Includes: now, due, wake, schedule, place, holder
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -39,7 +39,7 @@ if again then
   return again
 end
 
-local id, due, expiry = ARGV[1], ARGV[3], ARGV[4]
+local id, expiry = ARGV[1], ARGV[4]
 local place = place_of(id, jobs, dead, 10)
 if place == 'waiting' or place == 'held' then
   return {place}
@@ -49,7 +49,7 @@ if holder and holder ~= id then
   return {'unique', holder}
 end
 local now = now_ms()
-local at = due == '' and now or tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
+local at = due_at(ARGV[3], now)
 redis.call('HSET', jobs, id, ARGV[2])
 if expiry ~= '' then
   redis.call('SET', unique, id, 'PX', expiry)

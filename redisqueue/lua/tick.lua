@@ -1,6 +1,6 @@
 -- tick: makes the job of a schedule's tick available and remembers the tick, unless it or a later one is remembered. Like
 -- enqueue it is refused when memory is out.
--- Includes: now, whole, wake, schedule, history, ticks, holder
+-- Includes: now, due, whole, wake, schedule, history, ticks, holder, known
 -- KEYS[1] pending
 -- KEYS[2] jobs
 -- KEYS[3] history
@@ -45,20 +45,16 @@ if last and tick <= last then
 end
 
 local answer = 'new'
-local holder = expiry ~= '' and holder_of(unique)
-if holder and holder ~= id and redis.call('HEXISTS', jobs, id) == 0 then
+local holder = expiry ~= '' and keeper_of(unique, id, jobs)
+if holder then
   answer = 'unique ' .. holder
 elseif redis.call('HSETNX', jobs, id, ARGV[4]) == 0 then
-  answer = 'known'
-  if redis.call('ZSCORE', dead, id) then
-    answer = ended(redis.call('HGET', history, id))
-    answer = answer == '' and '?' or answer
-  end
+  answer = known_as(id, dead, history)
 else
   if expiry ~= '' then
     redis.call('SET', unique, id, 'PX', expiry)
   end
-  local at = due == '' and 0 or tonumber(due) + (string.sub(due, 1, 1) == '+' and now or 0)
+  local at = due_at(due, now)
   if at > now then
     if schedule(scheduled, {string.format('%.0f', at), id}) then
       set_wake(wake)
