@@ -3,7 +3,6 @@ package simulation
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -47,14 +46,18 @@ func (w *world) tick(p *process, tick time.Time) worker.Payload {
 	if err != nil {
 		panic(err)
 	}
-	id := tickName + "@" + tick.UTC().Format(time.RFC3339)
-	w.scribe.Write(history.Event{Proc: p.name, Op: history.OpEnqueue, Job: id, Result: history.ResultUnknown,
+	w.scribe.Write(history.Event{Proc: p.name, Op: history.OpEnqueue, Job: idOfTick(tick), Result: history.ResultUnknown,
 		Sum: history.Sum(payload)})
 	return do
 }
 
-// unfinishedTicks returns the ids of the jobs of ticks that are not at rest by the store.
+// idOfTick is the id of a tick's job.
+func idOfTick(tick time.Time) string { return tickName + "@" + tick.UTC().Format(time.RFC3339) }
+
+// unfinishedTicks returns the ids of the jobs of ticks that are not at rest by the store, and of those that are yet to come: no
+// simulation ends before its schedule.
 func (w *world) unfinishedTicks() (ids []string) {
+	_, ids = w.ticks()
 	rows, _, err := w.rows.Unfinished(context.Background(), 0, "", 1000)
 	if err != nil {
 		w.blame("inspect: %v", err)
@@ -67,29 +70,36 @@ func (w *world) unfinishedTicks() (ids []string) {
 	return ids
 }
 
-// judgeTicks tells the checker of the jobs of ticks, and returns those ticks that nobody made a job of: from the first one to
-// the last each must have its own, whoever died. The last may be due yet: a pool that found Redis's clock far behind looks
-// again a minute later.
-func (w *world) judgeTicks(c *history.Checker) (wrong []string) {
+// ticks returns the rows of the ticks that somebody made a job of, which then ran, and the ids of those that nobody did: from
+// the first one to the last of the schedule each must have its own, whoever died. The first is the one after a worker reached
+// Redis; where no tick has come the last one is missing.
+func (w *world) ticks() (came []*worker.Status, missing []string) {
 	if !w.plan.ticking {
-		return nil
+		return nil, nil
 	}
-	var missing []string // since the last one that is there
-	begun := false
-	s := clockwork{w.began.Add(tickUntil)}
+	s, last := clockwork{w.began.Add(tickUntil)}, ""
 	for tick := s.Next(w.began); !tick.IsZero(); tick = s.Next(tick) {
-		id := tickName + "@" + tick.UTC().Format(time.RFC3339)
-		row := w.rowOf(id)
-		switch {
-		case row != nil && row.Token() > 0:
-			c.Rows[id], c.Ends[id] = history.Row{State: row.State, Token: row.Token()}, worker.StateSucceeded
-			wrong, missing, begun = append(wrong, missing...), nil, true
-		case begun:
-			missing = append(missing, fmt.Sprintf("tick %s was not enqueued", id))
+		last = idOfTick(tick)
+		if row := w.rowOf(last); row != nil && row.Token() > 0 {
+			came = append(came, row)
+		} else if len(came) > 0 {
+			missing = append(missing, last)
 		}
 	}
-	if !begun {
-		wrong = append(wrong, "no tick was enqueued")
+	if len(came) == 0 {
+		missing = append(missing, last)
+	}
+	return came, missing
+}
+
+// judgeTicks tells the checker of the jobs of ticks, and returns what is wrong: a tick that nobody made a job of.
+func (w *world) judgeTicks(c *history.Checker) (wrong []string) {
+	came, missing := w.ticks()
+	for _, row := range came {
+		c.Rows[row.JobID], c.Ends[row.JobID] = history.Row{State: row.State, Token: row.Token()}, worker.StateSucceeded
+	}
+	for _, id := range missing {
+		wrong = append(wrong, id+" was not enqueued")
 	}
 	return wrong
 }
