@@ -103,7 +103,7 @@ type process struct {
 	Started int64  `json:"started,omitempty"` // in ms since 1970
 }
 
-// processArg writes what a worker tells of its process, ” when it is nothing.
+// processArg writes what a worker tells of its process, an empty text when it is nothing.
 func processArg(p worker.Process) string {
 	if p == (worker.Process{}) {
 		return ""
@@ -172,25 +172,31 @@ func readRates(fields map[string]string, now time.Time) (minutes []worker.Minute
 // tally counts what a session has settled since it told Redis last: with its heartbeats, so that jobs cost nothing more.
 type tally struct{ succeeded, retried, failed, canceled atomic.Int64 }
 
-// add counts verdicts that were answered: n for each. A repeated one whose first answer was lost is counted by its second.
-func (t *tally) add(verdicts []worker.Verdict, n int64) {
-	var succeeded, retried, failed, canceled int64
+// add counts verdicts that were answered, but for those that settled nothing. Both in one step, or a heartbeat in between
+// would tell of a minute with less than nothing. A repeated one whose first answer was lost is counted by its second.
+func (t *tally) add(verdicts, void []worker.Verdict) {
+	var n [4]int64
+	sum(&n, verdicts, 1)
+	sum(&n, void, -1)
+	for i, count := range t.all() {
+		count.Add(n[i])
+	}
+}
+
+// sum adds so much for each verdict to the counts, which are in the order of all.
+func sum(n *[4]int64, verdicts []worker.Verdict, each int64) {
 	for i := range verdicts {
 		switch verdicts[i].Action {
 		case worker.ActionComplete:
-			succeeded += n
+			n[0] += each
 		case worker.ActionRetry:
-			retried += n
+			n[1] += each
 		case worker.ActionBury:
-			failed += n
+			n[2] += each
 		case worker.ActionCancel:
-			canceled += n
+			n[3] += each
 		}
 	}
-	t.succeeded.Add(succeeded)
-	t.retried.Add(retried)
-	t.failed.Add(failed)
-	t.canceled.Add(canceled)
 }
 
 // take returns the counts, and begins anew.

@@ -74,8 +74,7 @@ func (c *consumer) settle(ctx context.Context, verdicts []worker.Verdict) error 
 	if err != nil {
 		return explain(doing, c.name, err)
 	}
-	c.tally.add(verdicts, 1)
-	c.tally.add(c.ledger.sentOnce(ignored), -1)
+	c.tally.add(verdicts, c.ledger.sentOnce(ignored))
 	if c.ledger.settled(verdicts) {
 		c.freed(ctx)
 	}
