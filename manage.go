@@ -43,7 +43,7 @@ func (c *Client) Edit(ctx context.Context, id string, change func(*Job) error, o
 }
 
 // RunNow makes a job that waits for its time, or for its next attempt, due at once. One that is due already stays as it
-// is. Errors are those of Edit.
+// is. The job itself stays as it is, too: a RetryPolicy's Window still begins at its RunAt. Errors are those of Edit.
 func (c *Client) RunNow(ctx context.Context, id string, opts ...JobOption) error {
 	now := func(_ *Job, place Place) (Move, error) {
 		if place == PlaceWaiting {
