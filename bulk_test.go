@@ -20,16 +20,12 @@ func TestRequeueDeadGoesOnAfterWhatCannotBeReopened(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, func(context.Context, *worker.Job, ping) error { return worker.Permanent(errFlaky) }).start()
 		unique := worker.UniqueBy("one", worker.UniquePolicy{})
-		var taken, large string
-		for n := range 250 {
-			switch n {
-			case 200:
-				taken = r.enqueue(n, unique).ID
-			case 201:
-				large = r.enqueue(123456789, worker.WithID("large")).ID
-			default:
-				r.enqueue(n)
-			}
+		const taken, large, refused = "00-taken", "00-large", "00-refused" // the first ones of all that died at the same moment
+		r.enqueue(1, unique, worker.WithID(taken))
+		r.enqueue(123456789, worker.WithID(large))
+		r.enqueue(1, worker.WithID(refused))
+		for n := range 247 {
+			r.enqueue(n)
 		}
 		r.after(time.Minute)
 		r.stop()
@@ -37,8 +33,14 @@ func TestRequeueDeadGoesOnAfterWhatCannotBeReopened(t *testing.T) {
 		holder := r.enqueue(1, unique).ID
 		client, err := worker.NewClient(worker.Backend{Queue: r.queue, StatusStore: r.store, MaxPayload: len(`{"n":12345}`)})
 		require.NoError(t, err)
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			if statuses[0].JobID == refused {
+				return worker.Permanent(errFlaky)
+			}
+			return nil
+		}
 
-		for _, want := range []int{248, 0} {
+		for _, want := range []int{247, 0} {
 			n, err := client.RequeueDead(t.Context(), "default", nil)
 			require.Equal(t, want, n)
 			var duplicate *worker.DuplicateError
@@ -46,8 +48,9 @@ func TestRequeueDeadGoesOnAfterWhatCannotBeReopened(t *testing.T) {
 			require.Equal(t, holder, duplicate.Holder)
 			require.ErrorContains(t, err, fmt.Sprintf("%q", taken))
 			require.ErrorContains(t, err, fmt.Sprintf("%q", large))
+			require.ErrorContains(t, err, fmt.Sprintf("%q", refused))
 		}
-		require.Equal(t, 2, r.queue.Count("default", worker.PlaceDead))
+		require.Equal(t, 3, r.queue.Count("default", worker.PlaceDead))
 	})
 }
 

@@ -11,13 +11,30 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
-// over makes a job final in the store while it waits in the queue, as it is when its worker died before it settled, or when a
-// host has ended it.
+// over gives the row of a job that waits another state, with a later token: a final one, as when its worker died before it
+// settled, or a host has ended it.
 func (r *rig) over(job *worker.Job, state worker.State) {
 	r.t.Helper()
 	st := *r.last(job.ID)
 	st.State, st.Version = state, 1<<40|3<<12 // of the final phase, with some token
 	r.save(st)
+}
+
+// A job that the store knows to be with a later claim is passed over, as after the queue has lost data; the error tells of it.
+func TestPurgeOfWhatALaterClaimHas(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		for n := range 250 {
+			job := r.enqueue(n)
+			if n == 0 {
+				r.over(job, worker.StateRunning)
+			}
+		}
+		n, err := r.pool.Client().Purge(t.Context(), "default", worker.PlaceWaiting, nil)
+		require.ErrorContains(t, err, "is running by a later claim")
+		require.Equal(t, 249, n)
+		require.Equal(t, 1, r.queue.Count("default", worker.PlaceWaiting))
+	})
 }
 
 // What the store knows to be over is deleted from the queue like any other job, and keeps its row.

@@ -145,7 +145,7 @@ func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job 
 	if info.Attempts > 0 {
 		st.State = StateRetrying
 	}
-	if job.Retry.MaxAttempts > 0 {
+	if job.Retry.MaxAttempts > 0 || job.Retry.Window > 0 {
 		st.MaxAttempts = job.Retry.MaxAttempts
 	}
 	if err := c.saveChanged(ctx, st); err != nil {
