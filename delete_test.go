@@ -122,3 +122,30 @@ func TestCancelAgainFinishesWhatWasCutShort(t *testing.T) {
 		r.enqueue(2, unique)
 	})
 }
+
+// A worker that claims a job in the midst of its deletion ends it as canceled; it is deleted by the next call.
+func TestDeleteOfWhatIsClaimedMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		c, err := r.queue.Consume(t.Context(), "default", worker.ConsumeOptions{})
+		require.NoError(t, err)
+		job := r.enqueue(1)
+		var held []*worker.Job
+		r.queue.Fault = func(ctx context.Context, call string) error {
+			if call != "RemoveCanceled" {
+				return nil
+			}
+			held, err = c.Claim(ctx, worker.ClaimOptions{Limit: 1})
+			return err
+		}
+		require.ErrorIs(t, r.pool.Client().Delete(t.Context(), job.ID), worker.ErrJobActive)
+		r.queue.Fault = nil
+		require.Len(t, held, 1)
+		require.ErrorIs(t, held[0].Reject, worker.ErrCanceled)
+		require.NoError(t, c.Settle(t.Context(), worker.Verdict{Job: held[0], Action: worker.ActionCancel}))
+		require.Equal(t, worker.StateCanceled, r.last(job.ID).State)
+		require.NoError(t, r.pool.Client().Delete(t.Context(), job.ID))
+		require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", job.ID))
+		require.NoError(t, c.Close(t.Context()))
+	})
+}

@@ -22,7 +22,7 @@ var uniqueRows = []row[*queueBench]{
 	{name: "unique and canceled", run: uniqueAndCanceled,
 		promise: "the key of a job that waits is free once it was canceled and removed"},
 	{name: "unique for a period", run: uniqueForAPeriod,
-		promise: "a key that is taken for a period outlives its job, and no longer than that"},
+		promise: "a key that is taken for a period outlives its job, and no longer than that; it keeps out others, not its own id"},
 	{name: "unique key runs out", run: uniqueKeyRunsOut,
 		promise: "a key runs out though its job waits; its end then leaves the key to the job that took it"},
 	{name: "unique and delayed", run: uniqueAndDelayed,
@@ -152,6 +152,10 @@ func uniqueForAPeriod(b *queueBench) {
 		job := b.enqueue(b.job(worker.UniqueBy(end.String(), policy)))[0]
 		c.settle(end, c.one())
 		b.keptOut(b.job(worker.UniqueBy(end.String(), policy)), job)
+		if end == worker.ActionComplete {
+			b.enqueue(job)
+			c.settle(end, c.one())
+		}
 	}
 	if canceler, ok := b.queue.(worker.Canceler); ok {
 		job := b.enqueue(b.job(worker.UniqueBy("removed", policy)))[0]

@@ -216,6 +216,7 @@ var badAtUnique = map[string][]broken[worker.Queue]{
 			changeUnique(v.Job, func(u *worker.Unique) { u.Until = worker.UntilFinal })
 		}),
 		marksThenRemoves("frees every key of what it removes", func(l *lane, key string, _ taken) { delete(l.unique, key) }),
+		refusesIDs("takes a job for its own duplicate", func(id, holder string) bool { return id == holder }),
 		keysNeverRunOut,
 	},
 	"unique key runs out": {keysNeverRunOut, freesAnothers},
