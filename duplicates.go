@@ -23,6 +23,9 @@ func (c *Client) enqueueUnique(ctx context.Context, jobs []*Job) error {
 		if len(free) == 0 {
 			break
 		}
+		for _, job := range free { // what an earlier try said of it doesn't hold any more
+			delete(failed, job.ID)
+		}
 		err, refused := c.accept(ctx, free), (*EnqueueError)(nil)
 		switch {
 		case errors.As(err, &refused):
