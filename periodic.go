@@ -29,8 +29,8 @@ type Periodic struct {
 	// Payload is that of all its jobs. Set it or PayloadAt.
 	Payload Payload
 	// PayloadAt makes the payload of one tick's job: the same on all replicas. It only computes. NewPool calls it once, with
-	// the first tick from now on, to see whether a job can be made of it; later the pool's goroutine for schedules calls it,
-	// maybe several times for a tick. After an error the tick is tried again, and keeps those after it waiting; one that is
+	// the first tick from now on, to see whether a job can be made of it; later the pool calls it, maybe several times for a
+	// tick, and for one tick of all its schedules at a time. After an error the tick is tried again, and keeps those after it waiting; one that is
 	// Permanent gives the tick up, and so does a status store that refuses its job's status with such an error.
 	PayloadAt func(tick time.Time) (Payload, error)
 	// Options are those of its jobs, ranking before the payload's own. They can set neither the id nor At; After(d)
@@ -98,7 +98,7 @@ func ticksOf(cfg *Config) (t *ticks, problems []error) {
 	if len(cfg.Periodic) == 0 {
 		return nil, nil
 	}
-	t = &ticks{}
+	t = &ticks{asking: make(chan struct{}, 1)}
 	if t.ticker, _ = cfg.Queue.(Ticker); t.ticker == nil && cfg.Queue != nil {
 		problems = append(problems, fmt.Errorf("Periodic: the queue, a %T, is no Ticker: it cannot remember ticks", cfg.Queue))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -16,12 +17,14 @@ const (
 	maxLookAgain = 24 * time.Hour
 )
 
-// ticks enqueues a pool's periodic jobs. One goroutine goes through the schedules as they become due. It keeps nothing that
-// is needed: what the queue remembers and the clocks decide, so a replica can be killed anywhere.
+// ticks enqueues a pool's periodic jobs. For each queue one goroutine goes through the schedules as they become due, so that
+// a server that hangs keeps no others waiting. They keep nothing that is needed: what the queue remembers and the clocks
+// decide, so a replica can be killed anywhere.
 type ticks struct {
 	pool      *Pool
 	ticker    Ticker
 	schedules []*ticking
+	asking    chan struct{} // capacity 1: held while schedules and payloads of the host's, which may be shared, are asked
 }
 
 // ticking is one schedule in one pool.
@@ -39,11 +42,22 @@ type ticking struct {
 
 // run looks after all schedules until claims stop.
 func (t *ticks) run() {
+	queues := make(map[string][]*ticking)
 	for _, s := range t.schedules {
 		s.begun = millis(time.Now())
+		queues[s.queue] = append(queues[s.queue], s)
 	}
-	for t.pool.pauseClaims(t.wait()) {
-		for _, s := range t.schedules {
+	var all sync.WaitGroup
+	for _, schedules := range queues {
+		all.Go(func() { t.tendAll(schedules) })
+	}
+	all.Wait()
+}
+
+// tendAll looks after the schedules of one queue until claims stop.
+func (t *ticks) tendAll(schedules []*ticking) {
+	for t.pool.pauseClaims(wait(schedules)) {
+		for _, s := range schedules {
 			if now := time.Now(); s.isDue(now) && t.pool.claimCtx.Err() == nil {
 				t.tend(s, now)
 			}
@@ -52,12 +66,19 @@ func (t *ticks) run() {
 }
 
 // wait is how long nothing is due.
-func (t *ticks) wait() time.Duration {
+func wait(schedules []*ticking) time.Duration {
 	wait := maxTickWait
-	for _, s := range t.schedules {
+	for _, s := range schedules {
 		wait = min(wait, time.Until(s.at))
 	}
 	return max(wait, 0)
+}
+
+// ask calls what calls the host's code, one call at a time.
+func (t *ticks) ask(call func()) {
+	t.asking <- struct{}{}
+	defer func() { <-t.asking }()
+	call()
 }
 
 // tend does what is due of one schedule, and says when to look again. The calls outlive the beginning of Stop, so that a
@@ -89,8 +110,11 @@ func (t *ticks) enqueueDue(s *ticking, now time.Time) (err error) {
 	if clock.Before(until) {
 		until = clock
 	}
-	last = t.skipMissed(s, last, until)
-	due, err := s.due(last, until)
+	var due []time.Time
+	t.ask(func() {
+		last = t.skipMissed(s, last, until)
+		due, err = s.due(last, until)
+	})
 	if err != nil {
 		return err
 	}
@@ -106,7 +130,8 @@ func (t *ticks) enqueueDue(s *ticking, now time.Time) (err error) {
 		s.at = now
 		return nil
 	}
-	return s.lookAgain(now, until, last)
+	t.ask(func() { err = s.lookAgain(now, until, last) })
+	return err
 }
 
 // lastTick returns the last tick of a schedule, at least the one that is known here, and the queue's clock.
@@ -143,8 +168,9 @@ func (t *ticks) skipMissed(s *ticking, last, until time.Time) time.Time {
 
 // enqueue enqueues the job of a tick. What can never become a job is given up, and so is one that will always be refused, or
 // the ticks after it would wait for ever. What is over already is no error.
-func (t *ticks) enqueue(s *ticking, tick time.Time) error {
-	job, err := s.job(tick)
+func (t *ticks) enqueue(s *ticking, tick time.Time) (err error) {
+	var job *Job
+	t.ask(func() { job, err = s.job(tick) })
 	if IsPermanent(err) {
 		t.pool.log.Error("no job can be made of a tick: it is given up", "name", s.Name, "tick", tickText(tick), "error", err)
 		return nil
