@@ -147,15 +147,15 @@ func (p *Pool) begin(a *attempt) bool {
 		if !<-a.begun {
 			return false
 		}
-		a.started = time.Now()
-		if a.expired() { // while it waited
-			p.record(a, p.final(a, StateFailed, ActionBury, ErrExpired))
-			return false
-		}
 	} else if p.tells() {
 		p.notes.announce(a.status(StateRunning, phaseRunning))
 	}
 	if !a.unlock() {
+		return false
+	}
+	a.started = time.Now()
+	if a.expired() { // while it waited
+		p.record(a, p.final(a, StateFailed, ActionBury, ErrExpired))
 		return false
 	}
 	a.open(p.timeout(a))
