@@ -82,6 +82,9 @@ func tickText(tick time.Time) string { return tick.UTC().Format(tickLayout) }
 // job whose id is none of a tick. The id is all that it looks at: give no other job one like "report@2026-11-29T02:00:00Z",
 // unless it is to be taken for a tick's.
 func TickOf(job *Job) (time.Time, bool) {
+	if job == nil {
+		return time.Time{}, false
+	}
 	at := strings.LastIndexByte(job.ID, '@')
 	if at < 1 || at > MaxPeriodicName {
 		return time.Time{}, false
@@ -109,6 +112,9 @@ func ticksOf(cfg *Config) (t *ticks, problems []error) {
 			wrong = append(wrong, errors.New("the name is taken"))
 		}
 		seen[p.Name] = true
+		if _, ok := cfg.Queue.(Uniquer); s.unique && !ok && cfg.Queue != nil {
+			wrong = append(wrong, fmt.Errorf("its job has a unique key: the queue, a %T, cannot keep jobs unique", cfg.Queue))
+		}
 		for _, err := range wrong {
 			problems = append(problems, fmt.Errorf("Periodic %d, %q: %w", i, p.Name, err))
 		}
@@ -133,7 +139,7 @@ func newTicking(p Periodic, maxPayload int) (s *ticking, problems []error) {
 		job, err := s.job(first)
 		problems = append(problems, err)
 		if err == nil {
-			s.queue = job.Queue
+			s.queue, s.unique = job.Queue, job.Unique != nil
 		}
 	}
 	return s, slices.DeleteFunc(problems, func(err error) bool { return err == nil })

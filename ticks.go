@@ -31,6 +31,7 @@ type ticks struct {
 type ticking struct {
 	Periodic
 	queue      string // of its jobs
+	unique     bool   // its jobs have a unique key
 	maxPayload int
 	begun      time.Time // when this pool began
 	known      time.Time // no tick up to this time is to be enqueued any more, as far as this pool knows

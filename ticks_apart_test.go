@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/workertest"
@@ -88,4 +89,25 @@ func TestTheHostsCodeIsAskedByOneAtATime(t *testing.T) {
 		assert.Zero(t, shared.met.Load())
 		assert.Equal(t, 3, r.queue.Count("c", worker.PlaceWaiting))
 	})
+}
+
+// ticksOnly is a queue that remembers ticks and has no other power.
+type ticksOnly struct {
+	worker.Queue
+	worker.Ticker
+}
+
+func TestUniqueTicksNeedAQueueThatKeepsJobsUnique(t *testing.T) {
+	p := minutely(worker.MissedSkip)
+	cfg := worker.Config{Registry: worker.NewRegistry(), Periodic: []worker.Periodic{p}}
+	cfg.Queue = ticksOnly{workertest.NewQueue(), workertest.NewQueue()}
+	_, err := worker.NewPool(cfg)
+	require.NoError(t, err)
+	p.Options = []worker.JobOption{one()}
+	cfg.Periodic = []worker.Periodic{p}
+	_, err = worker.NewPool(cfg)
+	require.ErrorContains(t, err, `Periodic 0, "ping": its job has a unique key: the queue, a worker_test.ticksOnly, cannot keep jobs unique`)
+	cfg.Queue = workertest.NewQueue()
+	_, err = worker.NewPool(cfg)
+	require.NoError(t, err)
 }
