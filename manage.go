@@ -23,6 +23,9 @@ const maxEdits = 5
 // With a status store that can be read, the status follows: a store that keeps jobs has the new one from then on. An
 // error that wraps none of these and not ErrRefused may mean that the job was edited and the status was not.
 func (c *Client) Edit(ctx context.Context, id string, change func(*Job) error, opts ...JobOption) error {
+	if change == nil {
+		return fmt.Errorf("edit job %q: change is missing", id)
+	}
 	by := func(job *Job, _ Place) (Move, error) {
 		runAt := job.RunAt
 		if err := change(job); err != nil {
