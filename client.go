@@ -356,6 +356,9 @@ func waitingStatus(job *Job, token int64) Status {
 // find builds the job that Cancel and Requeue are told about by id: its queue comes from the options, else from the
 // store's row, else it is the default one.
 func (c *Client) find(ctx context.Context, id string, opts []JobOption) (*Job, *Status, error) {
+	if err := checkName("id", id, MaxIDLength); err != nil {
+		return nil, nil, &jobError{err}
+	}
 	asked := &Job{ID: id}
 	asked.apply(opts)
 	var row *Status
@@ -369,7 +372,7 @@ func (c *Client) find(ctx context.Context, id string, opts []JobOption) (*Job, *
 		asked.Queue = row.Queue
 	}
 	asked.complete()
-	if err := errors.Join(checkName("id", id, MaxIDLength), CheckQueueName(asked.Queue)); err != nil {
+	if err := CheckQueueName(asked.Queue); err != nil {
 		return nil, nil, err
 	}
 	return asked, row, nil
