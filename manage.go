@@ -129,7 +129,7 @@ func (c *Client) changed(info JobInfo, change func(*Job, Place) (Move, error)) (
 		return nil, move, errors.New("the id, type, queue, topic, key, unique key and time of enqueue must stay")
 	}
 	after.complete()
-	return after, move, after.check(c.maxPayload)
+	return after, move, after.check(max(c.maxPayload, len(before.Payload))) // it may have come with another's limit
 }
 
 func sameUnique(a, b *Unique) bool { return a == b || a != nil && b != nil && *a == *b }
