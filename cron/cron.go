@@ -6,6 +6,8 @@ package cron
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,10 +107,41 @@ func checkFields(fields []string) error {
 	checker.SetRef(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 	for i, field := range fields {
 		for part := range strings.SplitSeq(field, ",") {
-			if _, err := checker.CheckDue(part, i); err != nil {
+			_, err := checker.CheckDue(part, i)
+			if err == nil {
+				err = checkPart(part, i)
+			}
+			if err != nil {
 				return fmt.Errorf("%s %q: %w", fieldNames[i], field, err)
 			}
 		}
+	}
+	return nil
+}
+
+// special is a part that names a day by a letter or a number behind it: 15W, 5L, 5#2.
+var special = regexp.MustCompile(`^(\d+)(?:[LW]|#(\d+))$`)
+
+const dayOfWeek = 5 // among the fields
+
+// checkPart refuses what the parser takes for something else than it says.
+func checkPart(part string, field int) error {
+	if strings.Count(part, "/") > 1 {
+		return fmt.Errorf("%q has more than one step", part)
+	}
+	match := special.FindStringSubmatch(part)
+	if match == nil {
+		return nil
+	}
+	least, most := 1, 31
+	if field == dayOfWeek {
+		least, most = 0, 7
+	}
+	if day, err := strconv.Atoi(match[1]); err != nil || day < least || day > most {
+		return fmt.Errorf("%q: the day must lie between %d and %d", part, least, most)
+	}
+	if nth := match[2]; nth != "" && (len(nth) > 1 || nth < "1" || nth > "5") {
+		return fmt.Errorf("%q: a month has the same weekday five times at most", part)
 	}
 	return nil
 }

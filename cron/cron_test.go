@@ -170,6 +170,8 @@ func TestTextsThatAreNone(t *testing.T) {
 		"@everysecond": "1 fields", "60 * * * *": "minute", "* 24 * * *": "hour", "* * 0 * *": "day of the month",
 		"* * * 13 *": "month", "* * * * 8": "day of the week", "5,99 * * * *": "minute", "*/0 * * * *": "minute",
 		"5-1 * * * *": "minute", "1,,2 * * * *": "minute", "x * * * *": "minute", "-1 * * * *": "minute",
+		"*/5/5 * * * *": "more than one step", "0 0 0W * *": "between 1 and 31", "0 0 1,32W * *": "between 1 and 31",
+		"0 0 * * 9L": "between 0 and 7", "0 0 * * 8#1": "day of the week", "0 0 * * 1,5#6": "five times", "0 0 * * 5#0": "five times",
 		"0 0 30 2 *": "never comes due", "0 0 31 4 *": "never comes due",
 		"CRON_TZ= * * * * *": "time zone", "CRON_TZ=Local * * * * *": "time zone", "CRON_TZ=Nowhere * * * * *": "Nowhere",
 		"CRON_TZ=UTC": "0 fields", "CRON_TZ=../etc * * * * *": "../etc",
