@@ -6,7 +6,8 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
-// Pause keeps workers from claiming, until Resume. A worker that has claimed nothing looks once a second meanwhile.
+// Pause keeps workers from claiming, until Resume. A worker that has claimed nothing looks once a second meanwhile. With
+// Config.WaitReplicas it waits for replicas as Enqueue does, as a failover would let workers claim again.
 func (q *Queue) Pause(ctx context.Context, queue string) error {
 	return q.steer(ctx, pauseScript, queue)
 }
@@ -20,6 +21,6 @@ func (q *Queue) steer(ctx context.Context, s *script, queue string) error {
 	if err := worker.CheckQueueName(queue); err != nil {
 		return err
 	}
-	_, err := q.call(ctx, s, s.keysFor(keysOf(q.config.Namespace, queue), ""), nil)
+	_, err := q.accept(ctx, queue, s, s.keysFor(keysOf(q.config.Namespace, queue), ""), nil)
 	return explain(s.Name, queue, err)
 }

@@ -37,9 +37,9 @@ type Config struct {
 	DeadMaxCount int
 	// Timeout bounds every call to Redis. Zero means 3 seconds.
 	Timeout time.Duration
-	// WaitReplicas is how many replicas must have what Enqueue and Reopen wrote before they report success. When fewer
-	// confirm it in time the error is a *NotReplicatedError: the jobs are with the master, and whether a failover would
-	// keep them is unknown; calling again with them is safe, and waits again (Reopen then says worker.ErrJobActive once
+	// WaitReplicas is how many replicas must have what Enqueue, Reopen, Pause and Resume wrote before they report success.
+	// When fewer confirm it in time the error is a *NotReplicatedError: it is with the master, and whether a failover would
+	// keep it is unknown; calling again is safe, and waits again (Reopen then says worker.ErrJobActive once
 	// they did). Each call takes a connection of its own
 	// from the client's pool. Zero means that the master's word is enough: a failover then loses what it had not yet
 	// replicated. A server with fewer replicas confirms nothing.
