@@ -177,6 +177,7 @@ func (c *consumer) close(ctx context.Context) error {
 	c.mu.Unlock()
 	c.cancel()
 	defer c.mute()
+	defer c.queue.served.add(c.name, -1)
 	whole := context.WithoutCancel(ctx)
 	deadline, ok := ctx.Deadline()
 	if ok {

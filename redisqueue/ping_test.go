@@ -42,6 +42,29 @@ func TestPingAsksWhereTheQueuesAre(t *testing.T) {
 	})
 }
 
+// A queue that was removed is nobody's concern: its part of a cluster may be down, and there may be thousands.
+func TestPingDoesNotAskForQueuesThatWereClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		q := s.queue(redisqueue.Config{})
+		consume := func(name string) worker.Consumer {
+			c, err := q.Consume(context.Background(), name, worker.ConsumeOptions{})
+			require.NoError(t, err)
+			return c
+		}
+		a, b, second := consume("a"), consume("b"), consume("b")
+		require.NoError(t, a.Close(context.Background()))
+		require.NoError(t, b.Close(context.Background()))
+		require.NoError(t, q.Ping(context.Background()))
+		require.False(t, s.watched.Seen("EXISTS {worker:a}:workers"))
+		require.True(t, s.watched.Seen("EXISTS {worker:b}:workers"), "another session is open on it")
+		require.NoError(t, second.Close(context.Background()))
+		require.NoError(t, second.Close(context.Background()))
+		require.False(t, s.watched.Seen("EXISTS {worker:default}:workers"))
+		require.NoError(t, q.Ping(context.Background()))
+		require.True(t, s.watched.Seen("EXISTS {worker:default}:workers"))
+	})
+}
+
 func TestPingOfAServerThatRefuses(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		q := s.queue(redisqueue.Config{})

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -128,7 +130,7 @@ type Queue struct {
 	losses        losses
 	outboxes      sync.Map     // *outbox by queue
 	opened        atomic.Int32 // outboxes since idle ones were dropped
-	served        sync.Map     // names of queues on which a session was opened
+	served        served       // queues on which sessions are open
 }
 
 var (
@@ -153,18 +155,14 @@ func New(client rueidis.Client, cfg Config) (*Queue, error) {
 }
 
 // Ping asks whether the server answers, for as long as Config.Timeout. Of a cluster those nodes are asked that have the
-// queues on which sessions were opened, or that has the default queue, if none was.
+// queues on which sessions are open, or that has the default queue, if none is.
 func (q *Queue) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, q.config.Timeout)
 	defer cancel()
 	var commands []rueidis.Completed
-	ask := func(queue any) bool {
-		key := keysOf(q.config.Namespace, queue.(string)).name(keyWorkers)
+	for _, queue := range q.served.names() {
+		key := keysOf(q.config.Namespace, queue).name(keyWorkers)
 		commands = append(commands, q.client.B().Exists().Key(key).Build())
-		return true
-	}
-	if q.served.Range(func(queue, _ any) bool { return ask(queue) }); len(commands) == 0 {
-		ask(worker.DefaultQueue)
 	}
 	for _, reply := range q.client.DoMulti(ctx, commands...) {
 		if err := reply.Error(); err != nil {
@@ -172,6 +170,34 @@ func (q *Queue) Ping(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// served counts the sessions that are open on each queue: those that were lost, too, until they are closed.
+type served struct {
+	mu       sync.Mutex
+	sessions map[string]int // by queue
+}
+
+// add counts sessions that were opened, or closed where n is less than zero.
+func (s *served) add(queue string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions == nil {
+		s.sessions = make(map[string]int)
+	}
+	if s.sessions[queue] += n; s.sessions[queue] <= 0 {
+		delete(s.sessions, queue)
+	}
+}
+
+// names returns the queues, the default one if there is none.
+func (s *served) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sessions) == 0 {
+		return []string{worker.DefaultQueue}
+	}
+	return slices.Collect(maps.Keys(s.sessions))
 }
 
 // call runs a script under the Queue's timeout. It ends early with ctx, which says nothing about whether the script ran.
@@ -197,7 +223,7 @@ func (q *Queue) Consume(ctx context.Context, queue string, opts worker.ConsumeOp
 		c.cancel()
 		return nil, explain("consume from", queue, err)
 	}
-	q.served.Store(queue, nil)
+	q.served.add(queue, 1)
 	q.checkPolicy(ctx)
 	q.enlist(ctx, queue)
 	go c.beats()
