@@ -169,13 +169,14 @@ func (p *Periodic) firstTick(now time.Time) (time.Time, error) {
 }
 
 // job makes the job of a tick. An error is Permanent where trying again cannot help.
-func (s *ticking) job(tick time.Time) (*Job, error) {
+func (s *ticking) job(tick time.Time) (job *Job, err error) {
 	payload, err := s.payload(tick)
 	if err != nil {
 		return nil, fmt.Errorf("PayloadAt: %w", err)
 	}
-	var wrong error // with what the options say
-	job, err := newJob(payload, append(slices.Clip(s.Options), func(j *Job) {
+	defer catch(&err) // of options, and of the payload's methods
+	var wrong error   // with what the options say
+	job, err = newJob(payload, append(slices.Clip(s.Options), func(j *Job) {
 		switch {
 		case j.ID != "":
 			wrong = errors.New("an option sets the id, which is made of name and tick")
