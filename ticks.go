@@ -45,7 +45,7 @@ type ticking struct {
 func (t *ticks) run() {
 	queues := make(map[string][]*ticking)
 	for _, s := range t.schedules {
-		s.begun = millis(time.Now())
+		s.begun = time.Now()
 		queues[s.queue] = append(queues[s.queue], s)
 	}
 	var all sync.WaitGroup
@@ -139,7 +139,7 @@ func (t *ticks) enqueueDue(s *ticking, now time.Time) (err error) {
 func (t *ticks) lastTick(s *ticking) (last, clock time.Time, err error) {
 	begin := s.known
 	if begin.IsZero() {
-		begin = s.begun
+		begin = s.begins()
 	}
 	ctx, cancel := context.WithTimeout(t.pool.hardCtx, tickTimeout)
 	defer cancel()
@@ -152,6 +152,15 @@ func (t *ticks) lastTick(s *ticking) (last, clock time.Time, err error) {
 	}
 	s.first = s.first && last.Equal(s.known)
 	return last, millis(clock), nil
+}
+
+// begins is when a schedule begins that the queue doesn't know: now by the queue's clock, as that of this process may not have
+// been set yet. Where the queue could not be asked as soon as the pool began, or has lost what it knew, it is when that was.
+func (s *ticking) begins() time.Time {
+	if s.tries == 0 && time.Since(s.begun) < tickTimeout {
+		return time.UnixMilli(maxMillis) // which is later than the queue's now
+	}
+	return millis(s.begun)
 }
 
 // skipMissed returns the time from which on ticks are not too late for MissedSkip.

@@ -111,3 +111,21 @@ func TestUniqueTicksNeedAQueueThatKeepsJobsUnique(t *testing.T) {
 	_, err = worker.NewPool(cfg)
 	require.NoError(t, err)
 }
+
+// A machine without a clock of its own starts in 1970, and is told the time later: a schedule that is new then has not missed
+// all ticks since.
+func TestANewScheduleBeginsByTheQueuesClock(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var got ran
+		r := newRig(t, got.handle, periodic(minutely(worker.MissedAll)))
+		r.queue.Clock = workertest.NewClock()
+		r.queue.Clock.Advance(30 * 365 * 24 * time.Hour)
+		r.start()
+		defer r.stop()
+		r.after(10*time.Minute + time.Second)
+		assert.Empty(t, got.ids(), "the clocks don't agree that a tick has come")
+		last, now, err := r.queue.LastTick(t.Context(), worker.DefaultQueue, "ping", time.Unix(1, 0))
+		require.NoError(t, err)
+		assert.Equal(t, now, last)
+	})
+}
