@@ -70,6 +70,7 @@ type Redis struct {
 type Row struct {
 	State worker.State
 	Token int64
+	Sum   uint32 // of the payload that it has; 0: not known
 }
 
 // Violation is one broken promise.
@@ -137,4 +138,4 @@ type rule struct {
 	broken  func(v *view, s *story) string // how it is broken, empty when it is kept
 }
 
-var rules = slices.Concat(accounting, sweeping, settling, starting, recovering, viewing)
+var rules = slices.Concat(accounting, sweeping, settling, starting, controlling, recovering, viewing)

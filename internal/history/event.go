@@ -14,7 +14,13 @@ const (
 	OpEnqueue Op = "enqueue" // a job was enqueued, with Result, Sum, Queue and Due
 	OpCancel  Op = "cancel"  // a job was canceled, with Result and State, the answer
 	OpRequeue Op = "requeue" // a new round was opened, with Result and Token, if that is known
+	OpEdit    Op = "edit"    // a job was edited, with Result and Sum, that of its new payload
+	OpRunNow  Op = "run-now" // a job that waited for its time was made due, with Result
+	OpDelete  Op = "delete"  // a job was deleted, by itself or in a purge, with Result
 )
+
+// An OpDelete that was refused has ResultUnknown, as the job may have been claimed just then: with Token, if that claim ran
+// already, and the job must not be stopped.
 
 // What workers and handlers write.
 const (
@@ -42,6 +48,10 @@ const (
 	OpWatch Op = "watch" // follows Job from here on, and must see its end
 	OpSeen  Op = "seen"  // was shown State and Version of Job
 )
+
+// OpEdited is what is known of the queue itself: it has executed an edit of Job, which has the payload of Sum from Token on.
+// It may be an edit that changes nothing but the time. A history with edits in it has all of these, or none.
+const OpEdited Op = "edited"
 
 // OpMissing is what sweeps write: when they asked, the queue did not know Job, whose row says that it is unfinished, so
 // they have enqueued it again. Token is that of the row's claim, 0 when it had none.

@@ -61,7 +61,16 @@ func ResultOf(err error, job string) Result {
 	return ResultUnknown
 }
 
-// ResultOfControl tells what an error of Client.Cancel or Requeue says. One that was refused may have been refused half-way:
+// ResultOfEdit tells what an error of Client.Edit or RunNow says.
+func ResultOfEdit(err error) Result {
+	switch {
+	case errors.Is(err, worker.ErrRefused), errors.Is(err, worker.ErrCanceled), errors.Is(err, worker.ErrJobChanged):
+		return ResultFailed
+	}
+	return ResultOfControl(err)
+}
+
+// ResultOfControl tells what an error of Client.Cancel, Requeue or Delete says. One that was refused may have been refused half-way:
 // its status is saved by then, and the round is open, or the job canceled.
 func ResultOfControl(err error) Result {
 	switch {

@@ -96,7 +96,7 @@ func (v *view) misplaced(s *story) string {
 		return fmt.Sprintf("it is in %s at once", strings.Join(s.places, " and "))
 	case len(s.places) == 1 && !body:
 		return fmt.Sprintf("it is in %s without a body", s.places[0])
-	case len(s.places) == 0 && s.last() != nil && s.last().State == worker.StateFailed && !v.lossy:
+	case len(s.places) == 0 && s.last() != nil && s.last().State == worker.StateFailed && !v.lossy && len(s.deletes) == 0:
 		return "it failed, but is not among the dead"
 	case len(s.places) == 1 && s.places[0] == "dead" && s.last() != nil && s.last().State == worker.StateSucceeded:
 		return "it has succeeded, but is among the dead"

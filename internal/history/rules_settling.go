@@ -77,7 +77,7 @@ func (v *view) unexplainedEnd(s *story) string {
 			explained = finished && (r.ended(OutcomeFailure) || r.ended(OutcomeRetry)) || r != nil && r.abandoned ||
 				r == nil && (e.Crashes > 0 || e.Text != "" || len(v.deaths) > 0)
 		case worker.StateCanceled:
-			explained = len(s.cancels) > 0 || finished && !r.ended(OutcomeSuccess)
+			explained = len(s.cancels)+len(s.deletes) > 0 || finished && !r.ended(OutcomeSuccess)
 		}
 		if !explained {
 			return fmt.Sprintf("nothing led to %s", ending(e.State, e.Token))

@@ -123,8 +123,12 @@ func (v *view) overlapped(s *story) string {
 
 func (v *view) payloadChanged(s *story) string {
 	for _, r := range s.runs {
-		if r.start.Sum != s.first.Sum {
+		switch sum := s.sumAt(r.start.Token); {
+		case r.start.Sum == sum:
+		case sum == s.first.Sum:
 			return "its payload changed on the way"
+		default:
+			return fmt.Sprintf("%s ran it with a payload that it had no longer", r.start.Proc)
 		}
 	}
 	return ""

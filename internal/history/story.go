@@ -12,9 +12,14 @@ type story struct {
 	id       string
 	accepted bool     // an enqueue was OK
 	possible bool     // or unknown, or it was requeued
+	unclear  bool     // an enqueue was unknown: it may be executed late
 	first    Event    // the first such enqueue
 	cancels  []Event  // but for those that failed
 	requeues []Event  // the same
+	edits    []Event  // whatever became of them
+	edited   []Event  // edits that were executed, by token
+	deletes  []Event  // but for those that failed
+	hastened []Event  // what was made due, and answered so
 	runs     []run    // by token
 	finals   []Event  // by token
 	settles  []Event  // that were executed
@@ -55,6 +60,8 @@ func (s *story) add(e Event) {
 			s.requeues = append(s.requeues, e)
 			s.possible = true
 		}
+	case OpEdit, OpEdited, OpRunNow, OpDelete:
+		s.control(e)
 	case OpStart:
 		s.runs = append(s.runs, run{start: e})
 	case OpFinish, OpLost, OpAbandon:
@@ -85,11 +92,27 @@ func (s *story) enqueued(e Event) {
 		s.first = e
 	}
 	s.possible = true
+	s.unclear = s.unclear || e.Result == ResultUnknown
 	if e.Due != 0 {
 		s.dues = append(s.dues, e)
 	}
 	if e.Result == ResultOK && !s.accepted {
 		s.accepted, s.answered = true, e.At
+	}
+}
+
+// control notes what was done to the job while it waited, or was dead.
+func (s *story) control(e Event) {
+	switch {
+	case e.Op == OpEdit:
+		s.edits = append(s.edits, e)
+	case e.Op == OpEdited:
+		s.edited = append(s.edited, e)
+	case e.Result == ResultFailed:
+	case e.Op == OpDelete:
+		s.deletes = append(s.deletes, e)
+	case e.Result == ResultOK:
+		s.hastened = append(s.hastened, e)
 	}
 }
 
@@ -121,9 +144,9 @@ func (s *story) viewer(name string) *viewer {
 	return w
 }
 
-// settledBy reports whether by then a claim was settled, as one is that goes back after its reply was lost.
+// settledBy reports whether by then a claim was settled, as one is that goes back after its reply was lost, or a later one.
 func (s *story) settledBy(token, by int64) bool {
-	return slices.ContainsFunc(s.settles, func(e Event) bool { return e.Token == token && e.At <= by })
+	return slices.ContainsFunc(s.settles, func(e Event) bool { return e.Token >= token && e.At <= by })
 }
 
 // reopened reports whether a new round was opened between two tokens of a job: of a claim or a final state, and of a claim

@@ -19,6 +19,7 @@ type view struct {
 	firsts  []int64   // times of all first starts, in order
 	stories []*story
 	order   map[string]string // how jobs that started out of order did, by id
+	edits   bool              // it is known which ones were executed
 }
 
 // span is a time in ns, both ends included.
@@ -50,6 +51,7 @@ func newView(c *Checker) *view {
 			continue
 		}
 		storyOf(byID, e.Job).add(e)
+		v.edits = v.edits || e.Op == OpEdited
 	}
 	v.readRedis(byID)
 	for id, row := range c.Rows {
@@ -61,6 +63,7 @@ func newView(c *Checker) *view {
 		if len(s.runs) > 0 && s.runs[0].start.Crashes == 0 {
 			v.firsts = append(v.firsts, s.runs[0].start.At)
 		}
+		slices.SortStableFunc(s.edited, func(a, b Event) int { return cmp.Compare(a.Token, b.Token) })
 		slices.SortStableFunc(s.finals, func(a, b Event) int { return cmp.Compare(a.Token, b.Token) })
 	}
 	v.stories = slices.SortedFunc(maps.Values(byID), func(a, b *story) int { return cmp.Compare(a.id, b.id) })

@@ -20,6 +20,7 @@ type tally struct {
 	sum   history.Figures
 	heard heard
 	met   meetings
+	done  controls
 
 	drawn int               // faults of all plans
 	kinds map[faultKind]int // of the faults that struck

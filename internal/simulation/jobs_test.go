@@ -31,6 +31,13 @@ const (
 	fresh      kind = "fresh"      // the same, until it starts
 	seldom     kind = "seldom"     // the same, for a period
 	bounced    kind = "bounced"    // is due later, and takes the place of the one with its key
+	edited     kind = "edited"     // is edited while it waits, and fails once
+	hastened   kind = "hastened"   // is due in a long time, and made to run now
+	deleted    kind = "deleted"    // is deleted, canceled first if it runs
+	purged     kind = "purged"     // goes in a purge, if it has not run before
+	buried     kind = "buried"     // fails for good, and goes in a purge of the dead
+	revived    kind = "revived"    // fails for good, and is requeued with all others of its kind
+	handled    kind = "handled"    // has all of that done to it
 	poisonous  kind = "poisonous"  // kills its process
 	directed   kind = "directed"   // does what it is told at its turn
 )
@@ -41,6 +48,7 @@ var ends = map[kind]worker.State{
 	bad: worker.StateFailed, declined: worker.StateCanceled, sleepy: worker.StateSucceeded, stepwise: worker.StateSucceeded,
 	delayed: worker.StateSucceeded, reopened: worker.StateSucceeded, duplicated: worker.StateSucceeded,
 	sole: worker.StateSucceeded, fresh: worker.StateSucceeded, seldom: worker.StateSucceeded, bounced: worker.StateSucceeded,
+	edited: worker.StateSucceeded, hastened: worker.StateSucceeded, buried: worker.StateFailed, revived: worker.StateSucceeded,
 	poisonous: worker.StateFailed,
 }
 
@@ -49,6 +57,7 @@ type task struct {
 	Kind kind   `json:"kind"`
 	Ms   int    `json:"ms"` // how long it takes
 	Pad  string `json:"pad"`
+	Edit int    `json:"edit"` // by which edit it is as it is: 0 before the first one
 }
 
 func (task) JobType() string { return "simulation:task" }
@@ -64,6 +73,7 @@ type order struct {
 	cancelAt time.Duration // after it was enqueued
 	forgets  bool          // the producer doesn't repeat what it had no clear answer to
 	unique   *worker.Unique
+	deeds    []deed // what is done to it
 }
 
 // job makes the job of an order, whose payload no encoder would write like this.
@@ -76,12 +86,21 @@ func (o *order) job() *worker.Job {
 		job.Retry.MaxAttempts = 2
 	}
 	job.Delay, job.Unique = o.delay, o.unique
-	pad := o.id
+	job.Payload = o.payload(0)
+	return job
+}
+
+// payload is what the job of an order says after the nth edit.
+func (o *order) payload(n int) json.RawMessage {
+	pad, more := o.id, ""
 	if o.kind == bounced { // all of a key are the same, so that it doesn't matter which one is in the other's place
 		pad = o.unique.Key
 	}
-	job.Payload = json.RawMessage(fmt.Sprintf("{ \"kind\":%q,\n\"ms\" : %d, \"pad\":\"<&>\\u00e9 %s\" }", o.kind, o.takes.Milliseconds(), pad))
-	return job
+	if n > 0 {
+		more = fmt.Sprintf(", \"edit\":\t%d", n)
+	}
+	return json.RawMessage(fmt.Sprintf("{ \"kind\":%q,\n\"ms\" : %d, \"pad\":\"<&>\\u00e9 %s\"%s }",
+		o.kind, o.takes.Milliseconds(), pad, more))
 }
 
 var errTask = errors.New("simulation: the task failed")
@@ -92,6 +111,7 @@ func (p *process) handle(ctx context.Context, job *worker.Job, do task) error {
 	if !p.pass() {
 		return errDead
 	}
+	p.world.whole(job, do)
 	return p.scribe.Handler(func(ctx context.Context, job *worker.Job) error {
 		err := p.perform(ctx, job, do)
 		p.at("handler", after)
@@ -124,13 +144,17 @@ func (p *process) perform(ctx context.Context, job *worker.Job, do task) error {
 		return errDead
 	case directed:
 		return p.directed(ctx, job)
+	case edited, handled:
+		if job.Attempt < 2 {
+			return errTask
+		}
 	case flaky:
 		if job.Attempt < 3 {
 			return errTask
 		}
 	case hopeless:
 		return errTask
-	case bad:
+	case bad, buried:
 		return worker.Permanent(errTask)
 	case declined:
 		return worker.Cancel(errTask)
@@ -138,7 +162,7 @@ func (p *process) perform(ctx context.Context, job *worker.Job, do task) error {
 		if p.world.again(job.ID) < 2 {
 			return worker.Snooze(takes)
 		}
-	case reopened:
+	case reopened, revived:
 		if p.world.round(job.ID) == 0 {
 			return worker.Permanent(errTask)
 		}

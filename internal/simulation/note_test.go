@@ -15,20 +15,41 @@ import (
 
 // What the history hears of the wire: only there it is known what Redis executed, whether its reply arrived or not.
 
-// executed notes the verdicts that Redis has executed: all but those whose places its reply names.
+// executed notes what Redis has executed of a call that changes jobs.
 func (w *wire) executed(r request, reply []byte) {
-	if w.note == nil || r.step != "settle" {
+	if w.note == nil {
 		return
 	}
-	words := readWords(reply) // how many dead jobs were trimmed, and the places of what was ignored
-	if len(words) == 0 {
+	switch r.step {
+	case "settle":
+		w.settled(r, readWords(reply))
+	case "edit", "replace":
+		w.edited(r, readWords(reply))
+	}
+}
+
+// edited notes an edit that Redis has executed: its reply has the token, and the third argument is the job as it is now.
+func (w *wire) edited(r request, reply []string) {
+	if len(reply) < 2 || reply[0] != "waiting" {
 		return
 	}
-	if _, err := strconv.Atoi(words[0]); err != nil { // the session is over, or Redis refuses
+	args := argsOf(r.raw)
+	_, payload, _ := strings.Cut(args[2], "\n")
+	token, _ := strconv.ParseInt(reply[len(reply)-1], 10, 64)
+	w.note(history.Event{Op: history.OpEdited, Job: args[0], Token: token, Sum: history.Sum([]byte(payload))})
+}
+
+// settled notes the verdicts that Redis has executed: the reply tells how many dead jobs were forgotten, and the places of
+// those that it ignored.
+func (w *wire) settled(r request, reply []string) {
+	if len(reply) == 0 {
+		return
+	}
+	if _, err := strconv.Atoi(reply[0]); err != nil { // the session is lost, or Redis refused
 		return
 	}
 	for i, e := range verdictsOf(r.raw) {
-		if !slices.Contains(words[1:], strconv.Itoa(i+1)) {
+		if !slices.Contains(reply[1:], strconv.Itoa(i+1)) {
 			w.note(e)
 		}
 	}
@@ -52,12 +73,7 @@ func (w *wire) missed(r request, reply []byte) {
 
 // verdictsOf reads the arguments of settle as its header describes them.
 func verdictsOf(raw []byte) (events []history.Event) {
-	_, words, err := readCommand(bufio.NewReader(bytes.NewReader(raw)), len(raw))
-	if err != nil {
-		panic(err)
-	}
-	keys, _ := strconv.Atoi(words[2])
-	args := words[3+keys:]
+	args := argsOf(raw)
 	complete, _ := strconv.Atoi(args[4])
 	uniques, _ := strconv.Atoi(args[5])
 	add := func(id, token, action string) {
@@ -71,6 +87,16 @@ func verdictsOf(raw []byte) (events []history.Event) {
 		add(args[0], args[1], args[2])
 	}
 	return events
+}
+
+// argsOf returns the arguments of a script's call.
+func argsOf(raw []byte) []string {
+	_, words, err := readCommand(bufio.NewReader(bytes.NewReader(raw)), len(raw))
+	if err != nil {
+		panic(err)
+	}
+	keys, _ := strconv.Atoi(words[2])
+	return words[3+keys:]
 }
 
 // readWords returns the texts and numbers of a reply, whatever it nests them in.
@@ -120,7 +146,9 @@ func (h *heard) add(events []history.Event) {
 func (h *heard) judge(t *testing.T, seeds uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, op := range []history.Op{history.OpSettle, history.OpClaimLost} {
+	for _, op := range []history.Op{
+		history.OpSettle, history.OpClaimLost, history.OpEdit, history.OpEdited, history.OpRunNow, history.OpDelete, history.OpRequeue,
+	} {
 		t.Logf("%s: %d", op, h.counts[op])
 		if h.counts[op] == 0 && seeds >= defaultSeeds {
 			t.Errorf("no %s in any history: the rules about it judged nothing", op)

@@ -85,6 +85,7 @@ type plan struct {
 	oneByOne   bool     // the faults are
 	ticking    bool     // the workers have a schedule
 	viewed     []string // jobs that somebody watches
+	bulks      []bulk   // what is done to all jobs of a kind
 }
 
 const producers = 2
@@ -107,6 +108,7 @@ func newPlan(seed uint64, n int) *plan {
 		p.orders = append(p.orders, newOrder(dice, i))
 	}
 	slices.SortStableFunc(p.orders, func(a, b *order) int { return cmp.Compare(a.at, b.at) })
+	p.bulks = newBulks(dice)
 	for range 3 {
 		p.viewed = append(p.viewed, p.orders[dice.IntN(n)].id)
 	}
@@ -147,6 +149,7 @@ var share = []struct {
 	{slow, 60}, {flaky, 60}, {hopeless, 20}, {bad, 20}, {declined, 20}, {sleepy, 40}, {stepwise, 40}, {delayed, 60},
 	{unwanted, 30}, {postponed, 30}, {reopened, 40}, {duplicated, 40},
 	{sole, 60}, {fresh, 40}, {seldom, 30}, {bounced, 60},
+	{edited, 30}, {hastened, 20}, {deleted, 30}, {purged, 20}, {buried, 20}, {revived, 30}, {handled, 30},
 }
 
 func newOrder(dice *rand.Rand, i int) *order {
@@ -172,6 +175,8 @@ func newOrder(dice *rand.Rand, i int) *order {
 	case delayed, postponed:
 		o.delay = between(dice, 100*time.Millisecond, 30*time.Second)
 	}
+	o.delay = cmp.Or(o.delay, newDelay(dice, o.kind))
+	o.deeds = newDeeds(dice, o)
 	o.cancelAt = between(dice, 0, 20*time.Second)
 	o.unique = newUnique(dice, o)
 	return o
@@ -211,7 +216,7 @@ var (
 	}
 	producerSteps = []string{
 		"save-queued", "enqueue", "cancel_mark", "save-final", "cancel_remove", "requeue_draw", "requeue_move", "holders",
-		"replace",
+		"replace", "find", "edit", "forget", "list_sorted", "list_waiting",
 	}
 	refusals = []string{
 		"LOADING Redis is loading the dataset in memory", "READONLY You can't write against a read only replica.",
@@ -223,7 +228,7 @@ var (
 // all of them: who comes to it is who is struck.
 var (
 	usualWorkers   = map[string]int{"register": 5, "retire": 3, "know": 6, "sweep-list": 6, "enqueue": 1, "unlock": 6}
-	usualProducers = map[string]int{"save-final": 4, "replace": 2}
+	usualProducers = map[string]int{"save-final": 4, "replace": 2, "list_waiting": 2, "list_sorted": 4}
 )
 
 const mostNth = 12

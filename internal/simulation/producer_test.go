@@ -22,6 +22,9 @@ func (w *world) produce(slot string) {
 		if d := o.at - time.Since(w.began); d > 0 {
 			time.Sleep(d)
 		}
+		for _, d := range o.deeds {
+			w.tasks.Go(func() { w.control(o, d) })
+		}
 		if !w.place(slot, o) || o.producer != slot {
 			continue
 		}
@@ -60,6 +63,7 @@ func (w *world) place(slot string, o *order) bool {
 		}
 		err := c.EnqueueMany(ctx, job)
 		result := history.ResultOf(err, job.ID)
+		w.doubt(job.ID, result)
 		w.tell(p, "enqueue %s: %v", job.ID, err)
 		duplicate := errors.As(err, new(*worker.DuplicateError))
 		w.count(o, duplicate, job.ID != o.id)

@@ -29,6 +29,7 @@ func TestSimulation(t *testing.T) {
 		}
 		all.heard.judge(t, ran)
 		all.met.judge(t, ran)
+		all.done.judge(t, ran)
 		all.report(t)
 	})
 	for seed := first; seed <= last; seed++ {
@@ -53,6 +54,7 @@ func simulate(t *testing.T, p *plan, all *tally) {
 	all.add(w.figures, p.faults, struck)
 	all.heard.add(w.events.Events())
 	all.met.add(w)
+	all.done.add(w)
 	for _, how := range wrong {
 		t.Error(how)
 	}
@@ -88,12 +90,18 @@ func (w *world) run() {
 		w.spawn(producerSlot(i))
 		w.tasks.Go(func() { w.produce(producerSlot(i)) })
 	}
+	for _, b := range w.plan.bulks {
+		w.tasks.Go(func() { w.bulk(b) })
+	}
 	for i, id := range w.plan.viewed {
 		w.tasks.Go(func() { w.watch(watching, fmt.Sprintf("v%d", i+1), id) })
 	}
 	w.strikes()
 	time.Sleep(10 * time.Second)
 	w.drain()
+	w.mu.Lock()
+	w.drained = true
+	w.mu.Unlock()
 	w.stopAll()
 	endWatch()
 	w.end()
@@ -165,7 +173,9 @@ func (w *world) end() {
 
 // endOf returns the state that a job has to end in, empty when there are several.
 func (w *world) endOf(o *order) worker.State {
-	if o.kind == reopened && w.round(o.id) == 0 { // it ran though its producer had given up
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if (o.kind == reopened || o.kind == revived) && !w.memoryOf(o.id).opened { // it ran though its producer had given up
 		return worker.StateFailed
 	}
 	return ends[o.kind]
@@ -190,7 +200,7 @@ func (w *world) judge() []string {
 		if row == nil {
 			continue
 		}
-		checker.Rows[o.id] = history.Row{State: row.State, Token: row.Token()}
+		checker.Rows[o.id] = history.Row{State: row.State, Token: row.Token(), Sum: w.sumOf(o.id)}
 		if end := w.endOf(o); row.Token() > 0 && end != "" {
 			checker.Ends[o.id] = end
 		}

@@ -17,6 +17,8 @@ type powers interface {
 	worker.Knower
 	worker.Uniquer
 	worker.Ticker
+	worker.Inspector
+	worker.Editor
 }
 
 // sweptQueue is a worker's queue, which its sweeps alone enqueue to: it writes down the jobs that they bring back.
@@ -77,7 +79,8 @@ func (q *sweptQueue) Reopen(ctx context.Context, job *worker.Job) error {
 
 // opensRound reports whether a row was saved by a Requeue: until that is answered, its job may be nowhere.
 func opensRound(row *worker.Status) bool {
-	return row.State == worker.StateQueued && row.Attempt == 0 && row.Token() > 0
+	const ofPhase = 1<<14 - 1 // the bits of a version below its token: 0 for a waiting job's
+	return row.State == worker.StateQueued && row.Token() > 0 && row.Version&ofPhase == 0
 }
 
 func (q *sweptQueue) told(id string) answer {

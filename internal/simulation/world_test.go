@@ -44,10 +44,12 @@ type world struct {
 	wrong   []string // broken promises that were seen on the way
 	memory  map[string]*memory
 	over    bool             // everybody is about to stop
+	drained bool             // nothing is left to do
 	poison  string           // the id of a job that kills its worker
 	silent  map[string]span  // the last time that a slot, or everybody (""), was out of touch
 	entries map[string]entry // of unique jobs that are in, by their ids
 	met     map[kind]int     // duplicates that were turned away, by their kinds, and those that took another's place
+	obeyed  map[string]int   // controls that were answered, by what they were and what the answer was
 	deaths  int              // of processes that poisonous jobs killed
 	offsets time.Duration    // the furthest that Redis's clock was ahead
 
@@ -68,6 +70,9 @@ type memory struct {
 	keptBy  int64 // the token of the claim that it was acknowledged to
 
 	requeued time.Time // when a producer was told so
+	opened   bool      // its store has a new round
+	edits    int       // that were tried
+	doubtful bool      // an enqueue had no clear answer
 }
 
 func newWorld(t testing.TB, p *plan) *world {
@@ -243,6 +248,13 @@ func (w *world) round(id string) int {
 	return w.memoryOf(id).rounds
 }
 
+// opened notes that the store has a new round of a job.
+func (w *world) opened(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.memoryOf(id).opened = true
+}
+
 func (w *world) nextRound(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -296,7 +308,8 @@ func (w *world) saved(p *process, statuses []worker.Status, saved []worker.Saved
 		}
 		switch {
 		case !saved[i].OK || saved[i].Repeated:
-		case st.State == worker.StateQueued && st.Attempt == 0 && st.Token() > 0: // Requeue alone saves such a status
+		case opensRound(st):
+			w.opened(st.JobID)
 			w.scribe.Write(history.Event{Proc: p.name, Op: history.OpRequeue, Job: st.JobID, Token: st.Token(),
 				Result: history.ResultOK})
 		case st.State.Final():
