@@ -149,3 +149,30 @@ func TestDeleteOfWhatIsClaimedMeanwhile(t *testing.T) {
 		require.NoError(t, c.Close(t.Context()))
 	})
 }
+
+// A scheduled job that is deleted becomes due by that, so an idle worker claims it at once. It is not left among the dead.
+func TestDeleteWaitsForTheWorkerThatEndsTheJob(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop).start()
+		job := r.enqueue(1, worker.After(time.Hour))
+		saves := 0
+		r.store.Fault = func(context.Context, []worker.Status) error {
+			if saves++; saves == 1 { // the client's
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Settle" {
+				time.Sleep(400 * time.Millisecond)
+			}
+			return nil
+		}
+		require.NoError(t, r.pool.Client().Delete(t.Context(), job.ID))
+		require.GreaterOrEqual(t, saves, 2, "its worker's")
+		r.after(time.Minute)
+		require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", job.ID))
+		require.Equal(t, worker.StateCanceled, r.last(job.ID).State)
+		r.stop()
+	})
+}

@@ -242,14 +242,28 @@ func (c *Client) end(ctx context.Context, queue, id string, row *Status, over bo
 	return err
 }
 
-// forget has the queue forget a job that has ended. ErrJobActive says that it was claimed, or requeued, before that.
+// maxEnding is how long, in the last of the pauses of forget, a worker may take to settle a job that is over.
+const maxEnding = time.Second / 2
+
+// forget has the queue forget a job that has ended. A worker may have claimed it as it was marked, which makes it due, and is
+// waited for: it would bury the job afterwards. ErrJobActive says that this took too long, or that the job was requeued.
 func (c *Client) forget(ctx context.Context, queue, id string) error {
-	n, err := c.editor.Forget(ctx, queue, id)
-	if err != nil || n > 0 {
-		return err
+	for pause := 5 * time.Millisecond; ; pause *= 2 {
+		n, err := c.editor.Forget(ctx, queue, id)
+		if err != nil || n > 0 {
+			return err
+		}
+		info, err := c.inspector.Find(ctx, queue, id)
+		switch {
+		case errors.Is(err, ErrJobNotFound):
+			return nil
+		case err != nil:
+			return err
+		case info.Place != PlaceHeld && info.Place != PlaceDead || pause > maxEnding:
+			return ErrJobActive
+		}
+		if sleep(pause, ctx.Done(), nil); ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
-	if _, err = c.inspector.Find(ctx, queue, id); errors.Is(err, ErrJobNotFound) {
-		return nil
-	}
-	return or(err, ErrJobActive)
 }
