@@ -42,8 +42,11 @@ func (v *view) editDenied(s *story) string {
 	return ""
 }
 
+// rowOfOtherPayload leaves it open whether a row has heard of an edit that nobody was told is made.
 func (v *view) rowOfOtherPayload(s *story) string {
-	if !s.hasRow || s.row.Sum == 0 || !s.possible || s.row.Sum == s.sumAt(s.row.Token) {
+	sum := s.sumAt(s.row.Token)
+	confirmed := sum == s.first.Sum || slices.ContainsFunc(s.edits, func(e Event) bool { return e.Sum == sum && e.Result == ResultOK })
+	if !s.hasRow || s.row.Sum == 0 || !s.possible || s.row.Sum == sum || !confirmed {
 		return ""
 	}
 	return fmt.Sprintf("its row, %s, has another payload", ending(s.row.State, s.row.Token))

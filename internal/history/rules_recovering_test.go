@@ -19,6 +19,14 @@ var recovered = []scene{
 		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 90})
 		c.also(4, Event{Op: OpSettle, Proc: "a", Job: "j", Token: 90, Text: "release"})
 	}, ""},
+	{"a lost claim whose job was claimed again and put back in time, to start late", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 90})
+		c.also(4, Event{Op: OpSettle, Proc: "b", Job: "j", Token: 95, Text: "release"})
+	}, ""},
+	{"a lost claim that an earlier one had come before", func(c *Checker) {
+		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 90})
+		c.also(4, Event{Op: OpSettle, Proc: "b", Job: "j", Token: 85, Text: "release"})
+	}, "its claim's reply was lost, and it started 8s later"},
 	{"a lost claim that went back late", func(c *Checker) {
 		c.also(2, Event{Op: OpClaimLost, Proc: "a", Job: "j", Token: 90})
 		c.also(9.9, Event{Op: OpSettle, Proc: "a", Job: "j", Token: 90, Text: "release"})

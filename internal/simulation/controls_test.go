@@ -1,8 +1,11 @@
 package simulation
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -128,8 +131,10 @@ func (w *world) answer(p *process, what control, id string, err error) error {
 func (w *world) edit(o *order, slot string) {
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
 		n := w.nextEdit(o.id)
+		var payload json.RawMessage // as it was last to be
 		err := w.answer(p, edits, o.id, c.Edit(ctx, o.id, func(job *worker.Job) error {
-			job.Payload, job.Timeout = o.payload(n), timeoutOf(n)
+			payload = w.another(o, job, n)
+			job.Payload, job.Timeout = payload, timeoutOf(n)
 			job.Headers = maps.Clone(job.Headers)
 			if job.Headers == nil {
 				job.Headers = make(map[string]string)
@@ -137,7 +142,8 @@ func (w *world) edit(o *order, slot string) {
 			job.Headers[editHeader] = strconv.Itoa(n)
 			return nil
 		}))
-		e := history.Event{Proc: p.name, Op: history.OpEdit, Job: o.id, Result: history.ResultOfEdit(err), Sum: history.Sum(o.payload(n))}
+		e := history.Event{Proc: p.name, Op: history.OpEdit, Job: o.id, Result: history.ResultOfEdit(err),
+			Sum: history.Sum(payload)}
 		w.scribe.Write(e)
 		if err == nil {
 			w.recorded(e)
@@ -159,11 +165,56 @@ func (w *world) nextEdit(id string) int {
 	return m.edits
 }
 
+// another adds an edit to the payload of a job, and remembers which ones it has gone through then.
+func (w *world) another(o *order, job *worker.Job, n int) json.RawMessage {
+	var before task
+	if err := json.Unmarshal(job.Payload, &before); err != nil {
+		w.blame("job %s: %v", o.id, err)
+	}
+	edits := append(before.Edits, n)
+	payload := o.payload(edits...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.memoryOf(o.id)
+	if m.lists == nil {
+		m.lists = make(map[uint32][]int)
+	}
+	m.lists[history.Sum(payload)] = edits
+	return payload
+}
+
+// overwritten returns the edits that were made of a job as it was before the last one: that one is lost.
+func (w *world) overwritten() (wrong []string) {
+	made := make(map[string][]history.Event)
+	for _, e := range w.events.Events() {
+		if e.Op == history.OpEdited {
+			made[e.Job] = append(made[e.Job], e)
+		}
+	}
+	for id, all := range made {
+		lists := w.memoryOf(id).lists
+		slices.SortFunc(all, func(a, b history.Event) int { return cmp.Compare(a.Token, b.Token) })
+		var last []int
+		for _, e := range all {
+			now := lists[e.Sum]
+			if len(now) < len(last) || !slices.Equal(now[:len(last)], last) || len(now) > len(last)+1 {
+				wrong = append(wrong, fmt.Sprintf("job %s had the edits %v, and under token %d the edits %v", id, last, e.Token, now))
+			}
+			last = now
+		}
+	}
+	return wrong
+}
+
 // whole blames a job that is partly as it was before an edit.
 func (w *world) whole(job *worker.Job, do task) {
 	header, _ := strconv.Atoi(job.Headers[editHeader])
-	if header != do.Edit || do.Edit > 0 && job.Timeout != timeoutOf(do.Edit) {
-		w.blame("job %s is a mix: its payload is of edit %d, its header of %d, its timeout %v", job.ID, do.Edit, header, job.Timeout)
+	last := 0
+	if n := len(do.Edits); n > 0 {
+		last = do.Edits[n-1]
+	}
+	if header != last || last > 0 && job.Timeout != timeoutOf(last) {
+		w.blame("job %s is a mix: its payload is of edit %d, its header of %d, its timeout %v", job.ID, last, header, job.Timeout)
 	}
 }
 

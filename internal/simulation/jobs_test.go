@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -57,7 +58,8 @@ type task struct {
 	Kind kind   `json:"kind"`
 	Ms   int    `json:"ms"` // how long it takes
 	Pad  string `json:"pad"`
-	Edit int    `json:"edit"` // by which edit it is as it is: 0 before the first one
+	// Edits are those that it has gone through.
+	Edits []int `json:"edits,omitempty"`
 }
 
 func (task) JobType() string { return "simulation:task" }
@@ -86,18 +88,18 @@ func (o *order) job() *worker.Job {
 		job.Retry.MaxAttempts = 2
 	}
 	job.Delay, job.Unique = o.delay, o.unique
-	job.Payload = o.payload(0)
+	job.Payload = o.payload()
 	return job
 }
 
-// payload is what the job of an order says after the nth edit.
-func (o *order) payload(n int) json.RawMessage {
+// payload is what the job of an order says after some edits.
+func (o *order) payload(edits ...int) json.RawMessage {
 	pad, more := o.id, ""
 	if o.kind == bounced { // all of a key are the same, so that it doesn't matter which one is in the other's place
 		pad = o.unique.Key
 	}
-	if n > 0 {
-		more = fmt.Sprintf(", \"edit\":\t%d", n)
+	if len(edits) > 0 {
+		more = ", \"edits\":\t" + strings.ReplaceAll(fmt.Sprint(edits), " ", ",\n")
 	}
 	return json.RawMessage(fmt.Sprintf("{ \"kind\":%q,\n\"ms\" : %d, \"pad\":\"<&>\\u00e9 %s\"%s }",
 		o.kind, o.takes.Milliseconds(), pad, more))

@@ -206,6 +206,7 @@ func (w *world) judge() []string {
 		}
 	}
 	wrong = append(wrong, w.judgeTicks(checker)...)
+	wrong = append(wrong, w.overwritten()...)
 	verdict := checker.Check()
 	w.figures = verdict.Figures
 	for _, v := range verdict.Violations {

@@ -97,8 +97,11 @@ func (w *world) excuse(f *fault, p *process) {
 		return // leases are renewed all the same
 	}
 	grace, beat := w.plan.lease/2, w.plan.lease/5
-	out := w.outOfTouch(slot, f.lasts)
-	if out.until.Sub(out.from) >= w.plan.lease+grace-2*beat && p != nil {
+	out, enough := w.outOfTouch(slot, f.lasts), w.plan.lease+grace-2*beat
+	if w.clockMoved(2 * beat) { // and leases that were renewed while it was behind are over now
+		enough -= w.plan.lease
+	}
+	if out.until.Sub(out.from) >= enough && p != nil {
 		e.Op, e.Until = history.OpPause, out.until.UnixNano()
 		w.scribe.Write(e)
 	}
@@ -174,9 +177,17 @@ func (w *world) steer(do func(q *redisqueue.Queue, ctx context.Context, queue st
 	})
 }
 
+// clockMoved reports whether Redis's clock was moved just now.
+func (w *world) clockMoved(within time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.moved.IsZero() && time.Since(w.moved) <= within
+}
+
 func (w *world) setClock(off time.Duration) {
 	w.mu.Lock()
 	w.offsets = max(w.offsets, off)
+	w.moved = time.Now()
 	w.mu.Unlock()
 	w.redis.step(off)
 }

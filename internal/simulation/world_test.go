@@ -52,6 +52,7 @@ type world struct {
 	obeyed  map[string]int   // controls that were answered, by what they were and what the answer was
 	deaths  int              // of processes that poisonous jobs killed
 	offsets time.Duration    // the furthest that Redis's clock was ahead
+	moved   time.Time        // when it was moved last
 
 	redisLeft history.Redis   // in the end
 	figures   history.Figures // of the run, once it is judged
@@ -69,10 +70,11 @@ type memory struct {
 	kept    int   // the last checkpoint that was acknowledged
 	keptBy  int64 // the token of the claim that it was acknowledged to
 
-	requeued time.Time // when a producer was told so
-	opened   bool      // its store has a new round
-	edits    int       // that were tried
-	doubtful bool      // an enqueue had no clear answer
+	requeued time.Time        // when a producer was told so
+	opened   bool             // its store has a new round
+	edits    int              // that were tried
+	lists    map[uint32][]int // edits that payloads have gone through, by their sums
+	doubtful bool             // an enqueue had no clear answer
 }
 
 func newWorld(t testing.TB, p *plan) *world {
