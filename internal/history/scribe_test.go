@@ -138,6 +138,17 @@ func TestResultOf(t *testing.T) {
 	require.Equal(t, ResultUnknown, ResultOf(context.DeadlineExceeded, "j"))
 }
 
+func TestResultOfEdit(t *testing.T) {
+	require.Equal(t, ResultOK, ResultOfEdit(nil))
+	for _, err := range []error{
+		worker.ErrJobNotFound, worker.ErrJobActive, &worker.FinishedError{ID: "j"}, worker.ErrCanceled, worker.ErrJobChanged,
+		worker.ErrRefused,
+	} {
+		require.Equal(t, ResultFailed, ResultOfEdit(fmt.Errorf("edit: %w", err)))
+	}
+	require.Equal(t, ResultUnknown, ResultOfEdit(context.DeadlineExceeded))
+}
+
 func TestResultOfControl(t *testing.T) {
 	require.Equal(t, ResultOK, ResultOfControl(nil))
 	for _, err := range []error{worker.ErrJobNotFound, worker.ErrJobActive, &worker.FinishedError{ID: "j"}} {

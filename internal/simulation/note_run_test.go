@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/history"
 )
 
@@ -56,4 +57,57 @@ func TestTheWireTellsWhatRedisExecuted(t *testing.T) {
 		assert.Len(t, lost, 2)
 		assert.Equal(t, map[string][]string{"one": {"complete"}, "two": {"f"}}, ended)
 	})
+}
+
+// The history has each edit that was executed, with its token and the payload since, also when its reply was lost. One that
+// was not has none.
+func TestTheWireTellsOfEdits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &plan{lease: 10 * time.Second, sweep: 10 * time.Second, pools: []int{4}})
+		w.spawn(setupSlot)
+		synctest.Wait()
+		host, o := w.process(setupSlot), &order{id: "edited-0", kind: edited, delay: time.Hour}
+		w.plan.orders = []*order{o}
+		require.NoError(t, host.client().EnqueueMany(context.Background(), o.job()))
+		w.edit(o, setupSlot)
+		host.wire.lose("edit")
+		w.edit(o, setupSlot) // twice, as the first answer is lost
+		require.ErrorIs(t, host.client().Edit(context.Background(), "nobody's", nil), worker.ErrJobNotFound)
+		w.stopAll()
+		w.tasks.Wait()
+		w.remains.Wait()
+		w.redis.mini.Close()
+
+		var sums []uint32
+		var last int64
+		for _, e := range w.events.Events() {
+			if e.Op == history.OpEdited {
+				assert.Greater(t, e.Token, last)
+				last, sums = e.Token, append(sums, e.Sum)
+			}
+		}
+		assert.Equal(t, []uint32{
+			history.Sum(o.payload(1)), history.Sum(o.payload(1, 2)), history.Sum(o.payload(1, 2, 3)),
+		}, sums)
+		assert.Empty(t, w.wrong)
+		assert.Empty(t, w.overwritten())
+	})
+}
+
+// Two edits that were made of the same job are noticed: the second one has undone the first.
+func TestEditsThatUndoOthersAreNoticed(t *testing.T) {
+	w := &world{t: t, memory: make(map[string]*memory)}
+	o, scribe := &order{id: "edited-0", kind: edited}, history.NewScribe("p1", &w.events, time.Now)
+	job := o.job()
+	first, other := w.another(o, job, 1), w.another(o, job, 2)
+	made := func(token int64, payload []byte) {
+		scribe.Write(history.Event{Op: history.OpEdited, Job: o.id, Token: token, Sum: history.Sum(payload)})
+	}
+	made(10, first)
+	made(12, first) // it was made to run now
+	job.Payload = first
+	made(14, w.another(o, job, 3))
+	require.Empty(t, w.overwritten())
+	made(13, other)
+	require.Len(t, w.overwritten(), 2)
 }

@@ -41,6 +41,9 @@ func (w *world) produce(slot string) {
 func (w *world) each(slot string, call func(ctx context.Context, c *worker.Client, p *process) (done bool)) {
 	for range 200 {
 		p := w.process(slot)
+		if w.isDrained() { // what was to come later doesn't
+			return
+		}
 		if c := p.client(); c != nil && !p.isDead() {
 			ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 			done := call(ctx, c, p)
@@ -83,6 +86,12 @@ func dueOf(job *worker.Job) int64 {
 		return 0
 	}
 	return time.Now().Add(job.Delay).UnixNano()
+}
+
+func (w *world) isDrained() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.drained
 }
 
 func (w *world) isCalm() bool {

@@ -44,7 +44,7 @@ type world struct {
 	wrong   []string // broken promises that were seen on the way
 	memory  map[string]*memory
 	over    bool             // everybody is about to stop
-	drained bool             // nothing is left to do
+	drained bool             // nothing waits or runs any more
 	poison  string           // the id of a job that kills its worker
 	silent  map[string]span  // the last time that a slot, or everybody (""), was out of touch
 	entries map[string]entry // of unique jobs that are in, by their ids
