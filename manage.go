@@ -134,12 +134,21 @@ func (c *Client) changed(info JobInfo, change func(*Job, Place) (Move, error)) (
 
 func sameUnique(a, b *Unique) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// recordEdit saves the status of an edited job that had a row.
+// recordEdit saves the status of an edited job that has a row: one whose row was not there yet, when it was looked for, was
+// enqueued just then.
 func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job *Job, edited Edited) error {
+	if row == nil {
+		var err error
+		if row, err = c.rowOf(ctx, job.ID); err != nil {
+			return fmt.Errorf("the job is edited, its status is not recorded: %w", err)
+		}
+	} else {
+		row = c.latest(ctx, row)
+	}
 	if row == nil {
 		return nil
 	}
-	st := *c.latest(ctx, row)
+	st := *row
 	st.Version, st.State, st.RunAt = editedVersion(edited.Token), StateQueued, edited.Due
 	st.At, st.Job, st.Result = time.Now(), job.snapshot(), nil
 	if !edited.Due.IsZero() {

@@ -145,3 +145,16 @@ func TestTheRowOfAnEditedJobTellsOfItsPolicy(t *testing.T) {
 		}
 	})
 }
+
+// A job is enqueued just after an edit has looked for its row: the row that it has by then follows the edit.
+func TestEditOfAJobThatIsEnqueuedMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var r *rig
+		enqueue := sync.OnceFunc(func() { r.enqueue(1, worker.WithID("late")) })
+		r = newRig(t, noop, func(c *worker.Config) { c.Queue = lateQueue{c.Queue.(*workertest.MemoryQueue), enqueue} })
+		require.NoError(t, r.pool.Client().Edit(t.Context(), "late", setPayload(2)))
+		row := r.last("late")
+		require.JSONEq(t, `{"n":2}`, string(row.Job.Payload))
+		require.Positive(t, row.Token())
+	})
+}
