@@ -87,7 +87,8 @@ func (v *view) deletedInPart(s *story) string {
 }
 
 func (v *view) stoppedByRefusal(s *story) string {
-	if len(s.cancels) > 0 || slices.ContainsFunc(s.deletes, func(e Event) bool { return e.Token == 0 }) {
+	doubtful := func(e Event) bool { return e.Token == 0 && e.Result == ResultUnknown }
+	if len(s.cancels) > 0 || slices.ContainsFunc(s.deletes, doubtful) {
 		return ""
 	}
 	for _, e := range s.deletes {

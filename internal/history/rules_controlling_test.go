@@ -130,6 +130,10 @@ var controlled = []scene{
 		c.refuse()
 		c.Events[len(c.Events)-1].Token = 0
 	}, ""},
+	{"stopped by a delete that was refused as it ran, and deleted then", func(c *Checker) {
+		c.refuse()
+		c.also(50, Event{Op: OpDelete, Proc: "p", Job: "j", Result: ResultOK})
+	}, "p was told that it runs, and yet it was stopped"},
 	{"stopped by a cancel after a delete that was refused", func(c *Checker) {
 		c.refuse()
 		c.also(37, Event{Proc: "p", Op: OpCancel, Job: "j", Result: ResultOK, State: worker.StateRunning})

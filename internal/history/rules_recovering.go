@@ -16,15 +16,24 @@ var recovering = []rule{
 	{7, "who lost its lease records nothing", doubled, (*view).recordedLate},
 }
 
+// unnoticed goes by what is true of a dead worker's jobs where the one whose claim it was has died.
 func (v *view) unnoticed(s *story) string {
 	if !v.Timing.judged() {
 		return ""
 	}
 	for _, e := range s.cut {
 		by := v.deadline(e.At, 3*v.Timing.beat()+v.Timing.Tolerance)
+		died := v.fate(e.Proc).end
+		orphaned := died != 0 && died <= by
+		if orphaned {
+			by = v.deadline(died, v.Timing.recovery()+v.Timing.Slack)
+		}
 		for _, r := range s.runs {
 			if r.start.Token < e.Token {
 				continue
+			}
+			if orphaned && (r.start.suspect() || r.start.At <= v.slotFree(r, by)) {
+				break
 			}
 			if r.start.At > by && !s.settledBy(e.Token, by) {
 				return fmt.Sprintf("its claim's reply was lost, and it started %v later", time.Duration(r.start.At-e.At))

@@ -33,9 +33,10 @@ const (
 
 // deed is one control of a job: by whom, and how long after the job was to be enqueued.
 type deed struct {
-	what control
-	slot string
-	at   time.Duration
+	what   control
+	slot   string
+	at     time.Duration
+	thinks time.Duration // between looking at the job and changing it
 }
 
 // never is when a job is due that waits to be made due: after the end of any simulation.
@@ -60,12 +61,16 @@ func newDelay(dice *rand.Rand, k kind) time.Duration {
 func newDeeds(dice *rand.Rand, o *order) (deeds []deed) {
 	add := func(n int, last time.Duration, whats ...control) {
 		for range n {
-			deeds = append(deeds, deed{pick(dice, whats), producerSlot(dice.IntN(producers)), between(dice, 0, last)})
+			d := deed{pick(dice, whats), producerSlot(dice.IntN(producers)), between(dice, 0, last), 0}
+			if dice.IntN(2) == 0 {
+				d.thinks = between(dice, 0, time.Second)
+			}
+			deeds = append(deeds, d)
 		}
 	}
 	switch o.kind {
 	case edited:
-		add(1+dice.IntN(4), o.delay+3*time.Second, edits)
+		add(1+dice.IntN(4), min(o.delay+3*time.Second, 6*time.Second), edits)
 	case hastened:
 		add(dice.IntN(3), 20*time.Second, edits)
 		add(1+dice.IntN(2), 20*time.Second, hastens)
@@ -85,7 +90,7 @@ func (w *world) control(o *order, d deed) {
 	time.Sleep(d.at)
 	switch d.what {
 	case edits:
-		w.edit(o, d.slot)
+		w.edit(o, d.slot, d.thinks)
 	case hastens:
 		w.hasten(o, d.slot)
 	case deletes:
@@ -128,11 +133,12 @@ func (w *world) answer(p *process, what control, id string, err error) error {
 }
 
 // edit gives a job another payload, header and timeout, and requires that its row has heard of it by the answer.
-func (w *world) edit(o *order, slot string) {
+func (w *world) edit(o *order, slot string, thinks time.Duration) {
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
 		n := w.nextEdit(o.id)
 		var payload json.RawMessage // as it was last to be
 		err := w.answer(p, edits, o.id, c.Edit(ctx, o.id, func(job *worker.Job) error {
+			time.Sleep(thinks)
 			payload = w.another(o, job, n)
 			job.Payload, job.Timeout = payload, timeoutOf(n)
 			job.Headers = maps.Clone(job.Headers)
@@ -245,8 +251,8 @@ func (w *world) hasten(o *order, slot string) {
 		err := w.answer(p, hastens, o.id, c.RunNow(ctx, o.id))
 		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpRunNow, Job: o.id, Result: history.ResultOfEdit(err)})
 		over := errors.As(err, new(*worker.FinishedError)) || errors.Is(err, worker.ErrCanceled)
-		if o.kind == hastened { // whose enqueue may be under way yet
-			return err == nil || over || w.isCalm() && errors.Is(err, worker.ErrJobNotFound)
+		if o.kind == hastened { // whose enqueue may be under way, or up to a sweep
+			return err == nil || over || w.isCalm() && w.rowOf(o.id) == nil
 		}
 		return history.ResultOfEdit(err) != history.ResultUnknown || w.isCalm()
 	})

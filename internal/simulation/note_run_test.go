@@ -69,9 +69,9 @@ func TestTheWireTellsOfEdits(t *testing.T) {
 		host, o := w.process(setupSlot), &order{id: "edited-0", kind: edited, delay: time.Hour}
 		w.plan.orders = []*order{o}
 		require.NoError(t, host.client().EnqueueMany(context.Background(), o.job()))
-		w.edit(o, setupSlot)
+		w.edit(o, setupSlot, 0)
 		host.wire.lose("edit")
-		w.edit(o, setupSlot) // twice, as the first answer is lost
+		w.edit(o, setupSlot, 0) // twice, as the first answer is lost
 		require.ErrorIs(t, host.client().Edit(context.Background(), "nobody's", nil), worker.ErrJobNotFound)
 		w.stopAll()
 		w.tasks.Wait()

@@ -228,7 +228,7 @@ var (
 // all of them: who comes to it is who is struck.
 var (
 	usualWorkers   = map[string]int{"register": 5, "retire": 3, "know": 6, "sweep-list": 6, "enqueue": 1, "unlock": 6}
-	usualProducers = map[string]int{"save-final": 4, "replace": 2, "list_waiting": 2, "list_sorted": 4}
+	usualProducers = map[string]int{"save-final": 4, "replace": 2, "list_waiting": 1, "list_sorted": 4}
 )
 
 const mostNth = 12
