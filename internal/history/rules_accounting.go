@@ -26,12 +26,17 @@ func (v *view) strange(s *story) string {
 	switch {
 	case len(s.runs) > 0:
 		return fmt.Sprintf("%s ran it, but nobody enqueued it", s.runs[0].start.Proc)
-	case len(s.finals) > 0:
+	case len(s.finals) > 0 && !s.calledOff():
 		return fmt.Sprintf("it has %s, but nobody enqueued it", s.finals[0].State)
 	case len(s.places) > 0:
 		return fmt.Sprintf("it is left in %s, but nobody enqueued it", s.places[0])
 	}
 	return ""
+}
+
+// calledOff reports whether the job was canceled or deleted though its enqueue had failed, which leaves a row.
+func (s *story) calledOff() bool {
+	return len(s.cancels)+len(s.deletes) > 0 && s.last() != nil && s.last().State == worker.StateCanceled
 }
 
 // settled reports whether the job's last round has ended, as far as anybody could tell.

@@ -12,6 +12,11 @@ var accounted = []scene{
 	{"ended, but never enqueued", func(c *Checker) {
 		c.drop(accepts, startsA, startsB, finishesB)
 	}, "it has succeeded, but nobody enqueued it"},
+	{"deleted, though its enqueue had failed", func(c *Checker) {
+		c.delete()
+		c.drop(startsA, endA)
+		c.Events[accepts].Result = ResultFailed
+	}, ""},
 	{"left, but never enqueued", func(c *Checker) {
 		c.Events, c.Rows = nil, nil
 		c.keys("pending", "jobs")

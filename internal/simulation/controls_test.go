@@ -59,9 +59,10 @@ func newDelay(dice *rand.Rand, k kind) time.Duration {
 
 // newDeeds draws what is done to a job of an order.
 func newDeeds(dice *rand.Rand, o *order) (deeds []deed) {
+	begin := time.Duration(0)
 	add := func(n int, last time.Duration, whats ...control) {
 		for range n {
-			d := deed{pick(dice, whats), producerSlot(dice.IntN(producers)), between(dice, 0, last), 0}
+			d := deed{pick(dice, whats), producerSlot(dice.IntN(producers)), between(dice, begin, last), 0}
 			if dice.IntN(2) == 0 {
 				d.thinks = between(dice, 0, time.Second)
 			}
@@ -70,7 +71,9 @@ func newDeeds(dice *rand.Rand, o *order) (deeds []deed) {
 	}
 	switch o.kind {
 	case edited:
-		add(1+dice.IntN(4), min(o.delay+3*time.Second, 6*time.Second), edits)
+		o.takes = between(dice, 0, 2*time.Second)
+		begin = max(0, o.delay-2*time.Second)
+		add(1+dice.IntN(4), o.delay+3*time.Second, edits)
 	case hastened:
 		add(dice.IntN(3), 20*time.Second, edits)
 		add(1+dice.IntN(2), 20*time.Second, hastens)
