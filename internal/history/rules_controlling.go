@@ -66,10 +66,14 @@ func (v *view) startedAfterDelete(s *story) string {
 	return ""
 }
 
-// reopenedSince reports whether after an event a new round may have been opened that a token is of. It may be told of before
-// or after, as it is the store that saves it.
+// longestCall is how long before its answer a producer's call may have done what it was to.
+const longestCall = 10 * time.Second
+
+// reopenedSince reports whether after a call a new round may have been opened that a token is of.
 func (s *story) reopenedSince(e Event, token int64) bool {
-	return slices.ContainsFunc(s.requeues, func(r Event) bool { return r.Token < token && (r.Token == 0 || r.At >= e.At) })
+	return slices.ContainsFunc(s.requeues, func(r Event) bool {
+		return r.Token < token && (r.Token == 0 || later(r.At, longestCall) >= e.At)
+	})
 }
 
 func (v *view) deletedInPart(s *story) string {

@@ -104,7 +104,8 @@ var controlled = []scene{
 		c.also(27, Event{Proc: "b", Op: OpFinish, Job: "j", Token: 101, Outcome: OutcomeRetry})
 	}, ""},
 	{"deleted, then requeued", func(c *Checker) { c.deleteAndRequeue(30) }, ""},
-	{"deleted, and reopened by a requeue of before", func(c *Checker) { c.deleteAndRequeue(20) },
+	{"requeued just before the delete was answered", func(c *Checker) { c.deleteAndRequeue(24.5) }, ""},
+	{"deleted, and reopened by a requeue of long before", func(c *Checker) { c.deleteAndRequeue(14) },
 		"b started it 6s after it was deleted"},
 	{"deleted, but kept among the dead", func(c *Checker) {
 		c.delete()
