@@ -68,6 +68,9 @@ func (v *view) recoveredLate(s *story) string {
 		by := v.deadline(died, within)
 		for _, e := range s.dues {
 			if e.At > died && e.At <= next.start.At { // somebody else's time counts now
+				if v.Timing.Busy { // and its place is at the end of the line
+					return ""
+				}
 				by = max(by, v.deadline(e.Due, within))
 			}
 		}

@@ -71,18 +71,18 @@ func newDeeds(dice *rand.Rand, o *order) (deeds []deed) {
 	}
 	switch o.kind {
 	case edited:
-		o.takes = between(dice, 0, 2*time.Second)
+		o.takes = between(dice, 0, time.Second)
 		begin = max(0, o.delay-2*time.Second)
 		add(1+dice.IntN(4), o.delay+3*time.Second, edits)
 	case hastened:
 		add(dice.IntN(3), 20*time.Second, edits)
 		add(1+dice.IntN(2), 20*time.Second, hastens)
 	case deleted:
-		o.takes = between(dice, 0, 5*time.Second)
+		o.takes = between(dice, 0, 3*time.Second)
 		add(dice.IntN(2), 10*time.Second, edits)
 		add(1+dice.IntN(2), 20*time.Second, deletes)
 	case handled:
-		o.takes = between(dice, 0, 3*time.Second)
+		o.takes = between(dice, 0, time.Second)
 		add(2+dice.IntN(4), 25*time.Second, edits, edits, hastens, hastens, deletes, cancels, requeues)
 	}
 	return deeds
