@@ -67,9 +67,9 @@ var recovered = []scene{
 		c.Timing.Lease, c.Timing.Busy = 5*time.Second, true
 		c.also(21, Event{Op: OpEnqueue, Proc: "p", Job: "j", Result: ResultOK, Sum: 7, Due: seconds(22)})
 		c.also(30, Event{Op: OpEnqueue, Proc: "p", Job: "k", Result: ResultOK})
-		c.also(31, Event{Op: OpStart, Proc: "b", Job: "k", Token: 90, Attempt: 1})
-		c.also(32, Event{Op: OpFinish, Proc: "b", Job: "k", Token: 90, Outcome: OutcomeSuccess})
-		c.also(33, Event{Op: OpFinal, Proc: "b", Job: "k", Token: 90, State: worker.StateSucceeded})
+		c.also(33.2, Event{Op: OpStart, Proc: "b", Job: "k", Token: 90, Attempt: 1})
+		c.also(33.4, Event{Op: OpFinish, Proc: "b", Job: "k", Token: 90, Outcome: OutcomeSuccess})
+		c.also(33.6, Event{Op: OpFinal, Proc: "b", Job: "k", Token: 90, State: worker.StateSucceeded})
 		c.Rows["k"] = Row{State: worker.StateSucceeded, Token: 90}
 	}, ""},
 	{"recovered late, though it was put off for a moment", func(c *Checker) {
