@@ -19,7 +19,7 @@ var controlling = []rule{
 
 // sumAt is the checksum of the payload that the job had under a token: a claim's, or a cancel's.
 func (s *story) sumAt(token int64) uint32 {
-	sum := s.first.Sum
+	sum := s.sent
 	for _, e := range s.edited {
 		if e.Token <= token {
 			sum = e.Sum
@@ -45,7 +45,7 @@ func (v *view) editDenied(s *story) string {
 // rowOfOtherPayload leaves it open whether a row has heard of an edit that nobody was told is made.
 func (v *view) rowOfOtherPayload(s *story) string {
 	sum := s.sumAt(s.row.Token)
-	confirmed := sum == s.first.Sum || slices.ContainsFunc(s.edits, func(e Event) bool { return e.Sum == sum && e.Result == ResultOK })
+	confirmed := sum == s.sent || slices.ContainsFunc(s.edits, func(e Event) bool { return e.Sum == sum && e.Result == ResultOK })
 	if !s.hasRow || s.row.Sum == 0 || !s.possible || s.row.Sum == sum || !confirmed {
 		return ""
 	}

@@ -176,6 +176,13 @@ var controlled = []scene{
 		c.requeue(110)
 		c.Events[sawEnd+2].Attempt = 2
 	}, "a new round began with attempt 2"},
+	{"a round of what could not be enqueued", func(c *Checker) {
+		c.requeue(110)
+		c.Events[accepts].Result = ResultFailed
+		for i := startsA; i <= settles; i++ {
+			c.drop(i)
+		}
+	}, ""},
 	{"a round that begins with a second attempt as Redis lost data", func(c *Checker) {
 		c.requeue(110)
 		c.Events[sawEnd+2].Attempt = 2

@@ -125,7 +125,7 @@ func (v *view) payloadChanged(s *story) string {
 	for _, r := range s.runs {
 		switch sum := s.sumAt(r.start.Token); {
 		case r.start.Sum == sum:
-		case sum == s.first.Sum:
+		case sum == s.sent:
 			return "its payload changed on the way"
 		default:
 			return fmt.Sprintf("%s ran it with a payload that it had no longer", r.start.Proc)

@@ -14,6 +14,7 @@ type story struct {
 	possible bool     // or unknown, or it was requeued
 	unclear  bool     // an enqueue was unknown: it may be executed late
 	first    Event    // the first such enqueue
+	sent     uint32   // the checksum of the payload that was first to be enqueued, whatever became of that
 	cancels  []Event  // but for those that failed
 	requeues []Event  // the same
 	edits    []Event  // whatever became of them
@@ -85,6 +86,9 @@ func (s *story) add(e Event) {
 }
 
 func (s *story) enqueued(e Event) {
+	if s.sent == 0 {
+		s.sent = e.Sum
+	}
 	if e.Result == ResultFailed {
 		return
 	}

@@ -227,25 +227,15 @@ func (w *world) whole(job *worker.Job, do task) {
 	}
 }
 
-// recorded blames a row that is older than an edit that was confirmed.
+// recorded blames a row that is older than an edit that was confirmed. The job may be over, and here by a late enqueue again.
 func (w *world) recorded(e history.Event) {
 	row := w.rowOf(e.Job)
 	for _, by := range w.events.Events() {
-		if by.Op == history.OpEdited && by.Job == e.Job && by.Sum == e.Sum && (row == nil || row.Token() < by.Token) {
+		if by.Op == history.OpEdited && by.Job == e.Job && by.Sum == e.Sum && (row == nil || row.Token() < by.Token && !row.State.Final()) {
 			w.blame("job %s was edited under token %d, and its row is older", e.Job, by.Token)
 			return
 		}
 	}
-}
-
-// sumOf is the checksum of the payload that a store has which keeps jobs.
-func (w *world) sumOf(id string) (sum uint32) {
-	for _, st := range w.rows.History(id) {
-		if st.Job != nil && st.BringsJob() {
-			sum = history.Sum(st.Job.Payload)
-		}
-	}
-	return sum
 }
 
 // hasten makes a job due, until it is or is over.

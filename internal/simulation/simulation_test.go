@@ -210,7 +210,10 @@ func (w *world) judge() []string {
 		if row == nil {
 			continue
 		}
-		checker.Rows[o.id] = history.Row{State: row.State, Token: row.Token(), Sum: w.sumOf(o.id)}
+		checker.Rows[o.id] = history.Row{State: row.State, Token: row.Token()}
+		if row.Job != nil {
+			checker.Rows[o.id] = history.Row{State: row.State, Token: row.Token(), Sum: history.Sum(row.Job.Payload)}
+		}
 		if end := w.endOf(o); row.Token() > 0 && end != "" {
 			checker.Ends[o.id] = end
 		}

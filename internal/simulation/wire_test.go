@@ -83,7 +83,7 @@ func (r *redis) isGone() bool {
 // stepOf names the step of the protocol that a command is: "claim" for the script of that name, else the command. A script
 // has its name from its header, which Redis is shown when it doesn't know the script.
 func (r *redis) stepOf(words []string) string {
-	step := strings.ToLower(words[0])
+	step := strings.TrimSuffix(strings.ToLower(words[0]), "_ro") // as scripts are called that only read
 	if len(words) < 2 || step != "evalsha" && step != "eval" {
 		return step
 	}
