@@ -103,7 +103,8 @@ func (r *redis) stepOf(words []string) string {
 	return step
 }
 
-var scriptHeader = regexp.MustCompile(`(?m)^-- ([a-z_]+): `)
+// scriptHeader tells a script's header from other comments by the line about includes or keys that follows in it.
+var scriptHeader = regexp.MustCompile(`(?m)^-- ([a-z_]+): .*\n(?:-- .*\n)*?-- (?:Includes: |KEYS\[)`)
 
 // wire is all that one process has to reach Redis by: what goes over it can be held, cut, delayed or answered by
 // somebody else. A request that was held arrives late, also when who sent it has given up.
