@@ -72,7 +72,8 @@ func TestTheWireTellsOfEdits(t *testing.T) {
 		w.edit(o, setupSlot, 0)
 		host.wire.lose("edit")
 		w.edit(o, setupSlot, 0) // twice, as the first answer is lost
-		require.ErrorIs(t, host.client().Edit(context.Background(), "nobody's", nil), worker.ErrJobNotFound)
+		err := host.client().Edit(context.Background(), "nobody's", func(*worker.Job) error { return nil })
+		require.ErrorIs(t, err, worker.ErrJobNotFound)
 		w.stopAll()
 		w.tasks.Wait()
 		w.remains.Wait()
