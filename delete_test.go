@@ -3,12 +3,14 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/workertest"
 )
 
 // over gives the row of a job that waits another state, with a later token: a final one, as when its worker died before it
@@ -173,6 +175,47 @@ func TestDeleteWaitsForTheWorkerThatEndsTheJob(t *testing.T) {
 		r.after(time.Minute)
 		require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", job.ID))
 		require.Equal(t, worker.StateCanceled, r.last(job.ID).State)
+		r.stop()
+	})
+}
+
+// Somebody else requeues the job just behind Delete's look at its row: what is deleted then is the new round, and the row
+// says so.
+func TestDeleteOfAJobThatIsRequeuedMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var r *rig
+		var id string
+		requeue := sync.OnceFunc(func() { require.NoError(t, r.pool.Client().Requeue(t.Context(), id)) })
+		r = newRig(t, noop, func(c *worker.Config) { c.Queue = lateQueue{c.Queue.(*workertest.MemoryQueue), requeue} })
+		id = r.enqueue(1).ID
+		_, err := r.pool.Client().Cancel(t.Context(), id)
+		require.NoError(t, err)
+		before := r.last(id).Token()
+		require.NoError(t, r.pool.Client().Delete(t.Context(), id))
+		require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", id))
+		require.Equal(t, worker.StateCanceled, r.last(id).State)
+		require.Greater(t, r.last(id).Token(), before)
+	})
+}
+
+// Without a store it is the same: a worker that claims a marked job in the midst of its deletion is waited for.
+func TestDeleteWaitsForTheWorkerWithoutAStore(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop, withoutStore).start()
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "RemoveCanceled" || call == "Settle" {
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}
+		for range 10 {
+			_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.After(time.Hour))
+			require.NoError(t, err)
+		}
+		n, err := r.pool.Client().Purge(t.Context(), "default", worker.PlaceScheduled, nil)
+		require.NoError(t, err)
+		require.Equal(t, 10, n)
+		require.Zero(t, r.queue.Count("default", worker.PlaceDead))
 		r.stop()
 	})
 }

@@ -20,8 +20,10 @@ const maxEdits = 5
 // held), a *FinishedError, ErrJobNotFound, ErrCanceled (a cancel is under way), or ErrJobChanged. OnQueue is needed as
 // for Cancel.
 //
-// With a status store that can be read, the status follows: a store that keeps jobs has the new one from then on. An
-// error that wraps none of these and not ErrRefused may mean that the job was edited and the status was not.
+// With a status store that can be read, the status follows: a store that keeps jobs has the new one from then on, unless the
+// job was claimed or canceled before the status was saved. Then it keeps the old one, which runs should Redis lose the job
+// or a deleted one be requeued. An error that wraps none of these and not ErrRefused may mean that the job was edited and the
+// status was not.
 func (c *Client) Edit(ctx context.Context, id string, change func(*Job) error, opts ...JobOption) error {
 	if change == nil {
 		return fmt.Errorf("edit job %q: change is missing", id)
@@ -223,40 +225,41 @@ func (c *Client) delete(ctx context.Context, id string, opts []JobOption) error 
 	case !known && over:
 		return nil
 	case !known || info.Place != PlaceDead || row != nil && !over:
-		if err = c.end(ctx, asked.Queue, id, row, over); err != nil {
+		if err = c.end(ctx, asked.Queue, id, row); err != nil {
 			return err
 		}
 	}
 	return c.forget(ctx, asked.Queue, id)
 }
 
-// end ends a job that is not held: over says that its row does already.
-func (c *Client) end(ctx context.Context, queue, id string, row *Status, over bool) error {
-	if over {
-		if _, err := c.canceler.MarkCanceled(ctx, queue, id); err != nil {
-			return err
-		}
-	} else {
-		state, err := c.cancel(ctx, queue, id, row)
-		switch {
-		case err != nil:
-			return err
-		case state == StateRunning:
-			return ErrJobActive
-		case state == StateCanceled:
-			return nil
-		}
+// end ends a job that is not held, whatever its row said: a new round may have been opened since. A row that is final by a
+// later claim stays as it is.
+func (c *Client) end(ctx context.Context, queue, id string, row *Status) error {
+	mark, err := c.canceler.MarkCanceled(ctx, queue, id)
+	switch {
+	case err != nil:
+		return err
+	case mark.Place == PlaceHeld:
+		return ErrJobActive
+	case mark.Place == PlaceUnknown && row == nil:
+		return ErrJobNotFound
+	case mark.Place == PlaceDead && row == nil:
+		return nil
 	}
-	_, err := c.canceler.RemoveCanceled(ctx, queue, id)
+	if _, err = c.saveCanceled(ctx, mark, row); err != nil {
+		return err
+	}
+	_, err = c.canceler.RemoveCanceled(ctx, queue, id)
 	return err
 }
 
-// maxEnding is how long, in the last of the pauses of forget, a worker may take to settle a job that is over.
-const maxEnding = time.Second / 2
+// maxEnding is how long forget waits for a worker that settles a job that is over.
+const maxEnding = time.Second
 
 // forget has the queue forget a job that has ended. A worker may have claimed it as it was marked, which makes it due, and is
-// waited for: it would bury the job afterwards. ErrJobActive says that this took too long, or that the job was requeued.
+// waited for: it would bury the job afterwards. ErrJobActive says that this took too long, or that the job waits again.
 func (c *Client) forget(ctx context.Context, queue, id string) error {
+	late := time.Now().Add(maxEnding)
 	for pause := 5 * time.Millisecond; ; pause *= 2 {
 		n, err := c.editor.Forget(ctx, queue, id)
 		if err != nil || n > 0 {
@@ -268,10 +271,10 @@ func (c *Client) forget(ctx context.Context, queue, id string) error {
 			return nil
 		case err != nil:
 			return err
-		case info.Place != PlaceHeld && info.Place != PlaceDead || pause > maxEnding:
+		case info.Place != PlaceHeld && info.Place != PlaceDead || !time.Now().Before(late):
 			return ErrJobActive
 		}
-		if sleep(pause, ctx.Done(), nil); ctx.Err() != nil {
+		if sleep(min(pause, time.Until(late)), ctx.Done(), nil); ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}

@@ -16,7 +16,7 @@ const (
 	OpRequeue Op = "requeue" // a new round was opened, with Result and Token, if that is known
 	OpEdit    Op = "edit"    // a job was edited, with Result and Sum, that of its new payload
 	OpRunNow  Op = "run-now" // a job that waited for its time was made due, with Result
-	OpDelete  Op = "delete"  // a job was deleted, by itself or in a purge, with Result
+	OpDelete  Op = "delete"  // a job was deleted, by itself or in a purge, with Result and Since
 )
 
 // An OpDelete that was refused has ResultUnknown, as the job may have been claimed just then: with Token, if that claim ran
@@ -100,6 +100,7 @@ type Event struct {
 	Sum     uint32       `json:"sum,omitempty"`   // of the payload's bytes
 	Queue   string       `json:"queue,omitempty"` // empty for the default one
 	Due     int64        `json:"due,omitempty"`   // ns, when a job was to start that was not to start at once
+	Since   int64        `json:"since,omitempty"` // ns, when a call that took long began; 0: not known
 	Until   int64        `json:"until,omitempty"` // ns, the end of what lasts; 0: not known, or never
 	Text    string       `json:"text,omitempty"`
 }

@@ -66,14 +66,9 @@ func (v *view) startedAfterDelete(s *story) string {
 	return ""
 }
 
-// longestCall is how long before its answer a producer's call may have done what it was to.
-const longestCall = 10 * time.Second
-
-// reopenedSince reports whether after a call a new round may have been opened that a token is of.
+// reopenedSince reports whether since a delete began a new round may have been opened that a token is of.
 func (s *story) reopenedSince(e Event, token int64) bool {
-	return slices.ContainsFunc(s.requeues, func(r Event) bool {
-		return r.Token < token && (r.Token == 0 || later(r.At, longestCall) >= e.At)
-	})
+	return slices.ContainsFunc(s.requeues, func(r Event) bool { return r.Token < token && (r.Token == 0 || r.At >= e.Since) })
 }
 
 func (v *view) deletedInPart(s *story) string {

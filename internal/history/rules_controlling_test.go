@@ -105,7 +105,7 @@ var controlled = []scene{
 	}, ""},
 	{"deleted, then requeued", func(c *Checker) { c.deleteAndRequeue(30) }, ""},
 	{"requeued just before the delete was answered", func(c *Checker) { c.deleteAndRequeue(24.5) }, ""},
-	{"deleted, and reopened by a requeue of long before", func(c *Checker) { c.deleteAndRequeue(14) },
+	{"deleted, and reopened by a requeue from before", func(c *Checker) { c.deleteAndRequeue(23.5) },
 		"b started it 6s after it was deleted"},
 	{"deleted, but kept among the dead", func(c *Checker) {
 		c.delete()
@@ -205,7 +205,7 @@ func (c *Checker) delete() {
 	c.Events[ends] = Event{At: seconds(24), Proc: "p", Op: OpFinal, Job: "j", Token: 102, State: worker.StateCanceled}
 	c.Events[sawEnd].State = worker.StateCanceled
 	c.Rows["j"] = Row{State: worker.StateCanceled, Token: 102}
-	c.also(25, Event{Op: OpDelete, Proc: "p", Job: "j", Result: ResultOK})
+	c.also(25, Event{Op: OpDelete, Proc: "p", Job: "j", Result: ResultOK, Since: seconds(24)})
 }
 
 // deleteAndRequeue makes j be deleted, and run in another round that was opened at so many seconds.

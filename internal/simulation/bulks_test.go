@@ -44,7 +44,7 @@ func newBulks(dice *rand.Rand) (bulks []bulk) {
 func (w *world) bulk(b bulk) {
 	time.Sleep(b.at)
 	w.each(b.slot, func(ctx context.Context, c *worker.Client, p *process) bool {
-		there := w.waiting(b)
+		there, since := w.waiting(b), time.Now().UnixNano()
 		met := make(map[string]bool)
 		match := func(info *worker.JobInfo) bool {
 			mine := strings.HasPrefix(info.ID, string(b.kind)+"-")
@@ -61,7 +61,7 @@ func (w *world) bulk(b bulk) {
 			_, err = c.RequeueDead(ctx, worker.DefaultQueue, match)
 		}
 		_ = w.answer(p, b.what, string(b.kind), err)
-		w.confirm(b, p, err, there, met)
+		w.confirm(b, p, err, since, there, met)
 		return err == nil || w.isCalm()
 	})
 }
@@ -78,11 +78,11 @@ func (w *world) waiting(b bulk) map[string]*worker.Status {
 	return rows
 }
 
-// confirm writes what became of the jobs of a bulk, and blames what it has left as it was.
-func (w *world) confirm(b bulk, p *process, err error, there map[string]*worker.Status, met map[string]bool) {
+// confirm writes what became of the jobs of a bulk that began at since, and blames what it has left as it was.
+func (w *world) confirm(b bulk, p *process, err error, since int64, there map[string]*worker.Status, met map[string]bool) {
 	if b.what == purges {
 		for id := range met {
-			w.scribe.Write(history.Event{Proc: p.name, Op: history.OpDelete, Job: id, Result: history.ResultUnknown})
+			w.scribe.Write(history.Event{Proc: p.name, Op: history.OpDelete, Job: id, Result: history.ResultUnknown, Since: since})
 		}
 	}
 	if err != nil || b.place == worker.PlaceWaiting { // which workers may have emptied, and where entries may not count
@@ -95,7 +95,7 @@ func (w *world) confirm(b bulk, p *process, err error, there map[string]*worker.
 		case b.what == revives && same && slices.Contains(left["dead"], id): // its row may have had the round before
 			w.blame("dead job %s was not reopened", id)
 		case b.what == purges && (b.place == worker.PlaceDead || !slices.Contains(left["jobs"], id)):
-			w.scribe.Write(history.Event{Proc: p.name, Op: history.OpDelete, Job: id, Result: history.ResultOK})
+			w.scribe.Write(history.Event{Proc: p.name, Op: history.OpDelete, Job: id, Result: history.ResultOK, Since: since})
 		case b.what == purges && same && slices.Contains(left["scheduled"], id):
 			w.blame("scheduled job %s was not purged", id)
 		}

@@ -254,9 +254,9 @@ func (w *world) hasten(o *order, slot string) {
 // delete deletes a job until it is gone, and cancels it if it runs.
 func (w *world) delete(o *order, slot string) {
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
-		before := w.rowOf(o.id)
+		before, since := w.rowOf(o.id), time.Now().UnixNano()
 		err := w.answer(p, deletes, o.id, c.Delete(ctx, o.id))
-		e := history.Event{Proc: p.name, Op: history.OpDelete, Job: o.id, Result: history.ResultOfControl(err)}
+		e := history.Event{Proc: p.name, Op: history.OpDelete, Job: o.id, Result: history.ResultOfControl(err), Since: since}
 		active := errors.Is(err, worker.ErrJobActive)
 		if active {
 			e.Result = history.ResultUnknown
