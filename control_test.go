@@ -1,0 +1,188 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/workertest"
+)
+
+// What was claimed goes on, nothing more is started, also by pools that are started later; canceling still ends what waits.
+func TestAPausedQueueIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		handled := 0
+		r := newRig(t, func(context.Context, *worker.Job, ping) error {
+			time.Sleep(10 * time.Second)
+			handled++
+			return nil
+		}, func(c *worker.Config) { c.Concurrency = 1 }).start()
+		client := r.pool.Client()
+		runs := r.enqueue(1)
+		r.quiet()
+		require.NoError(t, client.Pause(t.Context(), "default"))
+		waits, unwanted := r.enqueue(2), r.enqueue(3)
+		r.after(time.Minute)
+		assert.Equal(t, succeeded, r.last(runs.ID).State)
+		assert.Equal(t, []worker.State{queued}, r.states(waits.ID))
+		state, err := client.Cancel(t.Context(), unwanted.ID)
+		require.NoError(t, err)
+		assert.Equal(t, canceled, state)
+
+		require.NoError(t, client.Resume(t.Context(), "default"))
+		r.after(time.Minute)
+		assert.Equal(t, succeeded, r.last(waits.ID).State)
+		assert.Equal(t, 2, handled)
+		r.stop()
+		assert.ErrorContains(t, client.Pause(t.Context(), "a b"), "contains ' '")
+	})
+}
+
+func TestAQueueThatCannotPauseSaysSo(t *testing.T) {
+	client, err := worker.NewClient(worker.Backend{Queue: struct{ worker.Queue }{workertest.NewQueue()}})
+	require.NoError(t, err)
+	require.ErrorIs(t, client.Pause(t.Context(), "default"), errors.ErrUnsupported)
+	require.ErrorIs(t, client.Resume(t.Context(), "default"), errors.ErrUnsupported)
+}
+
+func TestCancelEndsWhatWaitsAndStopsWhatRuns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error {
+			<-ctx.Done()
+			assert.ErrorIs(t, context.Cause(ctx), worker.ErrCanceled)
+			return ctx.Err()
+		}, func(c *worker.Config) { c.Concurrency = 1 }).start()
+		client := r.pool.Client()
+		runs := r.enqueue(1)
+		r.quiet()
+		waits, later := r.enqueue(2), r.enqueue(3, worker.After(time.Hour))
+		for _, job := range []*worker.Job{waits, later} {
+			state, err := client.Cancel(t.Context(), job.ID)
+			require.NoError(t, err)
+			assert.Equal(t, canceled, state)
+			assert.Equal(t, worker.PlaceDead, r.queue.Place("default", job.ID))
+		}
+		state, err := client.Cancel(t.Context(), runs.ID)
+		require.NoError(t, err)
+		assert.Equal(t, running, state)
+		r.after(time.Minute)
+		assert.Equal(t, []worker.State{queued, running, canceled}, r.states(runs.ID))
+		state, err = client.Cancel(t.Context(), runs.ID)
+		require.NoError(t, err)
+		assert.Equal(t, canceled, state, "what has ended says how")
+		_, err = client.Cancel(t.Context(), "nobody")
+		assert.ErrorIs(t, err, worker.ErrJobNotFound)
+		r.stop()
+	})
+}
+
+func TestRequeueOpensANewRound(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		mend := false
+		r := newRig(t, func(ctx context.Context, job *worker.Job, _ ping) error {
+			if mend {
+				var kept string
+				found, err := job.LastCheckpoint(&kept)
+				assert.NoError(t, err)
+				assert.True(t, found)
+				assert.Equal(t, 1, job.Attempt)
+				return nil
+			}
+			assert.NoError(t, job.Checkpoint(ctx, "kept"))
+			return errFlaky
+		}).start()
+		client := r.pool.Client()
+		job := r.enqueue(1, worker.MaxAttempts(1))
+		r.quiet()
+		assert.Equal(t, failed, r.last(job.ID).State)
+
+		_, err := client.Enqueue(t.Context(), ping{1}, worker.WithID(job.ID))
+		var finished *worker.FinishedError
+		require.ErrorAs(t, err, &finished)
+		assert.Equal(t, failed, finished.State)
+
+		mend = true
+		require.NoError(t, client.Requeue(t.Context(), job.ID))
+		r.after(time.Second)
+		assert.Equal(t, []worker.State{queued, running, failed, queued, running, succeeded}, r.states(job.ID))
+		assert.ErrorAs(t, client.Requeue(t.Context(), job.ID), &finished)
+		assert.ErrorIs(t, client.Requeue(t.Context(), "nobody"), worker.ErrJobNotFound)
+
+		waits := r.enqueue(2, worker.After(time.Hour))
+		assert.ErrorIs(t, client.Requeue(t.Context(), waits.ID), worker.ErrJobActive)
+		r.stop()
+	})
+}
+
+// The row of a Requeue says that a round was opened, and a sweep takes it at its word. So the queue's refusal isn't the
+// Requeue's, but where there is no store.
+func TestRefusalOfARecordedRoundIsNotClear(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		t.Run(fmt.Sprintf("stored=%v", stored), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(context.Context, *worker.Job, ping) error { return worker.Permanent(errFlaky) },
+					func(c *worker.Config) {
+						if !stored {
+							c.StatusStore = nil
+						}
+					}).start()
+				job := r.enqueue(1)
+				r.quiet()
+				r.queue.Fault = refusing("Reopen")
+				err := r.pool.Client().Requeue(t.Context(), job.ID)
+				require.ErrorContains(t, err, worker.ErrRefused.Error())
+				assert.Equal(t, !stored, errors.Is(err, worker.ErrRefused))
+				r.queue.Fault = nil
+				require.NoError(t, r.pool.Client().Requeue(t.Context(), job.ID))
+				r.stop()
+			})
+		})
+	}
+}
+
+// A worker may die between the Save of a job's end and its settlement: then the job waits though it is over, and a cancel
+// has no business with it. It must not end among the dead when its row says that it succeeded.
+func TestCancelLeavesAJobThatIsOver(t *testing.T) {
+	for _, end := range []worker.State{succeeded, worker.StateFailed} {
+		t.Run(string(end), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(context.Context, *worker.Job, ping) error { t.Error("it ran again"); return nil })
+				job := r.enqueue(1)
+				c, err := r.queue.Consume(t.Context(), "default", worker.ConsumeOptions{MaxCrashes: 3})
+				require.NoError(t, err)
+				claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+				require.NoError(t, err)
+				require.Len(t, claimed, 1)
+				require.NoError(t, c.Close(t.Context()))
+				r.queue.Fault = func(_ context.Context, call string) error {
+					if call == "MarkCanceled" { // after the client has read the row
+						st := *r.last(job.ID)
+						st.State, st.Version = end, claimed[0].Token<<14|3<<12
+						r.save(st)
+					}
+					return nil
+				}
+				state, err := r.pool.Client().Cancel(t.Context(), job.ID)
+				require.NoError(t, err)
+				assert.Equal(t, end, state)
+				assert.Equal(t, worker.PlaceWaiting, r.queue.Place("default", job.ID))
+
+				r.start()
+				r.quiet()
+				assert.Equal(t, end, r.last(job.ID).State)
+				want := worker.PlaceUnknown
+				if end == worker.StateFailed {
+					want = worker.PlaceDead
+				}
+				assert.Equal(t, want, r.queue.Place("default", job.ID), "it was settled as the row says")
+				r.stop()
+			})
+		})
+	}
+}

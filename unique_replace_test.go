@@ -1,0 +1,168 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/real-staging-ai/go-worker"
+)
+
+func replacing(p *worker.UniquePolicy)    { p.Replace = true }
+
+// What comes with Replace while its key's job is claimed but not started would be lost if it were turned away: the handler may
+// not see it. It is enqueued behind that one.
+func TestReplaceComesBehindAJobThatIsAboutToStart(t *testing.T) {
+	for _, pushed := range []bool{false, true} {
+		t.Run(fmt.Sprint("pushed ", pushed), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var ran []int
+				r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran = append(ran, p.N); return nil },
+					func(c *worker.Config) { c.Concurrency = 1 })
+				var up atomic.Bool
+				r.queue.Fault = func(_ context.Context, call string) error {
+					if call == "Unlock" && !up.Load() {
+						return errFlaky
+					}
+					return nil
+				}
+				r.start()
+				defer r.stop()
+				first := r.enqueue(1, one(untilStarted, replacing))
+				r.after(time.Second)
+				require.Equal(t, worker.PlaceHeld, r.queue.Place("default", first.ID))
+				r.duplicate(2, first.ID, one(untilStarted))
+				if pushed {
+					require.NoError(t, r.pool.Client().Push(t.Context(), r.write(3, one(untilStarted, replacing))))
+				} else {
+					second := r.enqueue(3, one(untilStarted, replacing))
+					require.NotEqual(t, first.ID, second.ID)
+					require.Equal(t, second.ID, r.enqueue(4, one(untilStarted, replacing)).ID, "that one waits")
+				}
+				up.Store(true)
+				r.after(10 * time.Second)
+				if pushed {
+					require.Equal(t, []int{1, 3}, ran)
+				} else {
+					require.Equal(t, []int{1, 4}, ran)
+				}
+				require.Equal(t, worker.StateSucceeded, r.last(first.ID).State)
+				r.enqueue(5, one())
+			})
+		})
+	}
+}
+
+// lookingAway makes a client's looks for keys fail so many times: the queue decides.
+func (r *rig) lookingAway(times int) {
+	r.queue.Fault = func(_ context.Context, call string) error {
+		if call == "Holders" && times > 0 {
+			times--
+			return errFlaky
+		}
+		return nil
+	}
+}
+
+func TestADuplicateThatTheQueueFindsEndsAsCanceled(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		first := r.enqueue(1, one())
+		r.lookingAway(1)
+		second := r.duplicate(2, first.ID)
+		row := r.last(second.ID)
+		require.Equal(t, worker.StateCanceled, row.State)
+		require.Equal(t, int64(0), row.Token())
+		require.Contains(t, row.Error, "not enqueued: unique key \"one\" is taken")
+		r.quiet()
+		require.Equal(t, []worker.State{worker.StateQueued, worker.StateCanceled}, r.toldStates(second.ID))
+		r.duplicate(2, first.ID, worker.WithID(second.ID))
+
+		r.start()
+		defer r.stop()
+		r.quiet()
+		require.NoError(t, r.pool.Client().EnqueueMany(t.Context(), second), "its id is not used up")
+		r.quiet()
+		require.Equal(t, worker.StateSucceeded, r.last(second.ID).State)
+		finished := (*worker.FinishedError)(nil)
+		third := r.enqueue(3, one(), worker.After(time.Hour))
+		require.ErrorAs(t, r.pool.Client().EnqueueMany(t.Context(), second), &finished, "who has ended is no duplicate of %s", third.ID)
+	})
+}
+
+func TestReplaceGivesAWaitingJobTheNewPayloadAndTime(t *testing.T) {
+	for name, misses := range map[string]int{"looked for": 0, "found by the queue": 1} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				got := make(chan int, 9)
+				r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { got <- p.N; return nil })
+				first := r.enqueue(1, one(replacing), worker.After(time.Minute))
+				for n := 2; n < 5; n++ {
+					r.lookingAway(misses)
+					again := r.enqueue(n, one(replacing), worker.After(time.Minute))
+					assert.Equal(t, first.ID, again.ID)
+					assert.Equal(t, first.Topic, again.Topic)
+					row := r.last(first.ID)
+					assert.Equal(t, worker.StateScheduled, row.State)
+					assert.WithinDuration(t, time.Now().Add(time.Minute), row.RunAt, time.Millisecond)
+					assert.JSONEq(t, fmt.Sprintf(`{"n":%d}`, n), string(row.Job.Payload))
+					r.after(30 * time.Second)
+				}
+				r.start()
+				defer r.stop()
+				r.after(29 * time.Second)
+				require.Empty(t, got)
+				r.after(2 * time.Second)
+				require.Len(t, got, 1)
+				require.Equal(t, 4, <-got)
+				require.Equal(t, worker.StateSucceeded, r.last(first.ID).State)
+				r.enqueue(5, one())
+			})
+		})
+	}
+}
+
+func TestReplaceLeavesWhatRunsAndWhatIsAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error { <-ctx.Done(); return ctx.Err() })
+		first := r.enqueue(1, one())
+		_, err := r.pool.Client().Enqueue(t.Context(), choosy{}, one(replacing), worker.OnQueue("default"))
+		require.ErrorAs(t, err, new(*worker.DuplicateError), "another type")
+		r.start()
+		r.quiet()
+		second := r.duplicate(2, first.ID, one(replacing))
+		_, err = r.store.Get(t.Context(), second.ID)
+		require.ErrorIs(t, err, worker.ErrJobNotFound)
+		r.cancel(first.ID)
+		r.stop()
+	})
+}
+
+func TestReplaceOfAJobThatWaitsToBeRetried(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(_ context.Context, job *worker.Job, p ping) error {
+			if p.N == 1 {
+				return worker.RetryAfter(time.Hour, errFlaky)
+			}
+			return job.SetResult(job.Attempt)
+		}).start()
+		defer r.stop()
+		first := r.enqueue(1, one())
+		r.quiet()
+		require.Equal(t, worker.StateRetrying, r.last(first.ID).State)
+		again := r.enqueue(2, one(replacing), worker.After(time.Minute))
+		require.Equal(t, first.ID, again.ID)
+		row := r.last(first.ID)
+		require.Equal(t, worker.StateRetrying, row.State)
+		require.WithinDuration(t, time.Now().Add(time.Minute), row.RunAt, time.Millisecond)
+		require.JSONEq(t, `{"n":2}`, string(row.Job.Payload))
+		r.after(2 * time.Minute)
+		require.Equal(t, worker.StateSucceeded, r.last(first.ID).State)
+		require.JSONEq(t, `2`, string(r.last(first.ID).Result))
+	})
+}
