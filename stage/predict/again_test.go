@@ -3,6 +3,7 @@ package predict
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -195,6 +196,48 @@ func TestClockThatWasAhead(t *testing.T) {
 		assert.Equal(t, "prediction1", picture.Prediction.ID)
 		assert.Less(t, time.Since(began), time.Minute)
 	})
+}
+
+// What a worker whose clock was ahead has created is found all the same: by one whose clock is right it was sent in the
+// future, or some time after it was.
+func TestPredictionOfAClockThatWasAhead(t *testing.T) {
+	for _, row := range []struct {
+		ahead    time.Duration
+		enqueues bool // the same clock did
+		fails    int  // lists do, for so many minutes
+	}{{70 * time.Second, false, 0}, {2 * time.Minute, false, 0}, {2 * time.Minute, true, 0}, {3 * time.Hour, false, 0},
+		{3 * time.Hour, true, 0}, {3 * time.Minute, false, 4}} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.api.Created, r.api.Misbehave = after(drop), times(predicttest.OpList, row.fails, code(500))
+			job := &worker.Job{ID: "job", EnqueuedAt: time.Now()}
+			if row.enqueues {
+				job.EnqueuedAt = job.EnqueuedAt.Add(row.ahead)
+			}
+			time.Sleep(5 * time.Minute)
+			model := r.model()
+			req := stage.Request{OriginalURL: "https://photos.test/7.png", Seed: 7, Progress: func(float64, string) {}}
+			_, err := model.Stage(worker.ContextWithJob(t.Context(), job), req)
+			require.ErrorContains(t, err, "may have been created")
+
+			var rec record
+			require.NoError(t, json.Unmarshal(job.CheckpointData, &rec))
+			rec.First += row.ahead.Milliseconds()
+			rec.Last += row.ahead.Milliseconds()
+			job.CheckpointData, err = json.Marshal(rec)
+			require.NoError(t, err)
+			var picture stage.Picture
+			for n, err := 0, errors.New("not yet"); err != nil; n++ {
+				require.Less(t, n, 10, "it is not waited for long: %v", err)
+				time.Sleep(defaultSettle + time.Second)
+				if n > 0 && n <= row.fails {
+					time.Sleep(time.Minute)
+				}
+				picture, err = model.Stage(worker.ContextWithJob(t.Context(), job), req)
+			}
+			assert.Equal(t, "prediction1", picture.Prediction.ID, "%+v", row)
+			assert.Equal(t, 1, r.api.Creations())
+		})
+	}
 }
 
 // Another job's prediction is never taken, unless it is of the very same input.

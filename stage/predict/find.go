@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	clockSkew = time.Minute // that the API's clock may differ from ours, either way
+	clockSkew = time.Minute // that the API's clock may differ from ours, either way, and ours from another worker's
 	maxPages  = 100         // of the API's list, of about 100 predictions each
+	listedFor = time.Hour   // so long a prediction can be found: then Replicate removes its input
 )
 
 // Sent is what is known of a prediction that may have been created.
@@ -31,7 +32,8 @@ type Sent struct {
 	InputSum string
 	// Version and Model are those of the Config.
 	Version, Model string
-	// First and Last are when it was first and last sent, by the clocks of the workers that did.
+	// First and Last are when it was first and last sent, by the clocks of the workers that did. When such a clock was far
+	// ahead, First is as early as can be: when the job was enqueued.
 	First, Last time.Time
 }
 
@@ -88,7 +90,7 @@ var errUntold = errors.New("the API cannot tell what was created")
 // find looks for a prediction that may have been created, among those of that time. Past ones are known to be others.
 // Of several it prefers one that succeeded, then one that is under way. False means that there is none.
 func (a *api) find(ctx context.Context, sent Sent, past []string, match func(Sent, Prediction) bool) (Prediction, bool, error) {
-	from, to := sent.First.Add(-clockSkew), sent.Last.Add(a.timeout+clockSkew)
+	from, to := sent.First.Add(-2*clockSkew), sent.Last.Add(a.timeout+clockSkew)
 	query := url.Values{
 		"created_after":  {from.UTC().Format(time.RFC3339)},
 		"created_before": {to.UTC().Format(time.RFC3339)},

@@ -136,8 +136,14 @@ func (r *run) obtain(ctx context.Context) (Prediction, error) {
 // find makes the prediction that may have been created the record's, if there is one.
 func (r *run) find(ctx context.Context) error {
 	m := r.model
-	// A clock that is far ahead is not waited for.
-	if wait := m.cfg.Settle - r.rec.age(); wait > 0 && time.Until(time.UnixMilli(r.rec.Last)) < clockSkew {
+	switch wait := m.cfg.Settle - r.rec.age(); {
+	case r.rec.ahead(): // a clock that is far ahead is not waited for, nor believed
+		if r.rec.since(r.job.EnqueuedAt, time.Now()) {
+			if err := r.keep(ctx); err != nil { // later on nobody can tell any more
+				return fmt.Errorf("before the prediction is looked for: %w", err)
+			}
+		}
+	case wait > 0:
 		return fmt.Errorf("a prediction may have been created: %w", worker.Snooze(wait))
 	}
 	r.req.Progress(0, "looking for the prediction")

@@ -69,14 +69,27 @@ func (r *record) drop() {
 	r.Key, r.Sum, r.First, r.Last, r.ID, r.Spoiled, r.Parked = "", "", 0, 0, "", 0, 0
 }
 
+// ahead reports whether the prediction was last sent by a clock that is far ahead of this one.
+func (r *record) ahead() bool { return time.Until(time.UnixMilli(r.Last)) >= clockSkew }
+
+// since makes First as early as it can be when nothing is known of the clock that it comes from: the job was there then. It
+// reports whether that is news.
+func (r *record) since(enqueued, now time.Time) bool {
+	said := r.First
+	if enqueued.After(now) { // by the same clock, perhaps
+		enqueued = now.Add(-listedFor)
+	}
+	r.First = min(r.First, enqueued.UnixMilli())
+	return r.First != said
+}
+
 // age is how long ago the prediction was last sent. Workers' clocks differ, so it may be wrong, but it is never negative. By
 // a clock that was far ahead it was not just now.
 func (r *record) age() time.Duration {
-	age := time.Since(time.UnixMilli(r.Last))
-	if age < -clockSkew {
+	if r.ahead() {
 		return hiddenFor
 	}
-	return max(age, 0)
+	return max(time.Since(time.UnixMilli(r.Last)), 0)
 }
 
 // keep makes the record the job's checkpoint. The attempt's end doesn't keep it from being written.
