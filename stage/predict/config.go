@@ -120,9 +120,9 @@ type Config struct {
 	Grace time.Duration
 
 	// Created is told of each prediction that a job is about to follow, before the job is parked; of the same one again
-	// when a later attempt had to look for it. It is for hosts that cancel jobs: no worker hears of it when a job is
-	// canceled while it is parked or put off, but whoever knows the id can call Model.Cancel. It should not take long: an
-	// attempt waits for it. Nil means that nobody is told.
+	// when a later attempt had to look for it, or cannot know whether the host was told. It is for hosts that cancel jobs:
+	// no worker hears of it when a job is canceled while it is parked or put off, but whoever knows the id can call
+	// Model.Cancel. It should not take long: an attempt waits for it. Nil means that nobody is told.
 	Created func(ctx context.Context, job *worker.Job, predictionID string)
 
 	// CancelOnLeaseLost cancels the prediction of a job whose lease is lost. It is off: the worker that has the job now

@@ -165,10 +165,16 @@ func (r *run) find(ctx context.Context) error {
 func (r *run) found(ctx context.Context, p Prediction) error {
 	r.rec.ID = p.ID
 	err := r.remember(ctx)
-	if r.job != nil {
-		r.model.cfg.Created(ctx, r.job, p.ID)
-	}
+	r.tellHost(ctx)
 	return err
+}
+
+// tellHost calls Config.Created. That it did is in the next checkpoint: one is written before a job is parked.
+func (r *run) tellHost(ctx context.Context) {
+	if r.job != nil && !r.rec.Told {
+		r.model.cfg.Created(ctx, r.job, r.rec.ID)
+		r.rec.Told = true
+	}
 }
 
 // remember keeps the id of a prediction. Failing to is no reason to let go of it, unless the job is no longer ours: then
@@ -183,6 +189,7 @@ func (r *run) remember(ctx context.Context) error {
 // resume looks what has become of a prediction that an earlier attempt left. None is returned when it is gone or was
 // stopped, and another one may be created at once.
 func (r *run) resume(ctx context.Context) (Prediction, error) {
+	r.tellHost(ctx) // the worker that kept the id may have died before it could
 	p, err := r.poll(ctx)
 	if err == nil && p.Status.stopped() {
 		err = p.failure()

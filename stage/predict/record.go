@@ -23,6 +23,7 @@ type record struct {
 	First     int64    `json:"first,omitempty"`    // when it was first sent
 	Last      int64    `json:"last,omitempty"`     // when it was last sent
 	ID        string   `json:"id,omitempty"`       // of the prediction
+	Told      bool     `json:"told,omitempty"`     // Config.Created was called for it
 	Past      []string `json:"past,omitempty"`     // ids that are done with
 	Failed    int      `json:"failed,omitempty"`   // predictions of this round that brought nothing
 	Spoiled   int      `json:"spoiled,omitempty"`  // how often this one's output was no good
@@ -44,7 +45,7 @@ func begin(job *worker.Job) (record, error) {
 		return record{}, worker.Permanent(fmt.Errorf("the job's checkpoint is not the model's: %w", err))
 	}
 	if round := job.EnqueuedAt.UnixMilli(); rec.Round != round {
-		rec.Round, rec.Failed, rec.Spoiled, rec.Parked, rec.Throttled, rec.Verdict = round, 0, 0, 0, 0, nil
+		rec.Round, rec.Told, rec.Failed, rec.Spoiled, rec.Parked, rec.Throttled, rec.Verdict = round, false, 0, 0, 0, 0, nil
 	}
 	if rec.Verdict != nil {
 		return record{}, worker.Permanent(rec.Verdict)
@@ -66,7 +67,7 @@ func (r *record) drop() {
 		r.Past = append(r.Past, r.ID)
 		r.Past = slices.Clone(r.Past[max(0, len(r.Past)-maxPast):])
 	}
-	r.Key, r.Sum, r.First, r.Last, r.ID, r.Spoiled, r.Parked = "", "", 0, 0, "", 0, 0
+	r.Key, r.Sum, r.First, r.Last, r.ID, r.Told, r.Spoiled, r.Parked = "", "", 0, 0, "", false, 0, 0
 }
 
 // ahead reports whether the prediction was last sent by a clock that is far ahead of this one.
