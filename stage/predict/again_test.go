@@ -198,6 +198,42 @@ func TestClockThatWasAhead(t *testing.T) {
 	})
 }
 
+// A worker that dies after it kept the prediction's id, and before it could tell the host of it, leaves that to the next
+// one, however the job goes on.
+func TestCreatedIsToldAgain(t *testing.T) {
+	for name, change := range map[string]func(*rig){
+		"parked":  func(*rig) {},
+		"put off": func(r *rig) { r.api.Misbehave = times(predicttest.OpGet, 1, code(429, "Retry-After", "60")) },
+	} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			change(r)
+			r.cfg.Webhook, r.api.Takes = hook, 20*time.Minute
+			job := &worker.Job{ID: "job", Queue: worker.DefaultQueue, EnqueuedAt: time.Now()}
+			var left []byte // the checkpoint when the host is told
+			var told []string
+			r.cfg.Created = func(_ context.Context, job *worker.Job, id string) {
+				told = append(told, id)
+				left = slices.Clone(job.CheckpointData)
+			}
+			model := r.model()
+			req := stage.Request{OriginalURL: "https://photos.test/7.png", Progress: func(float64, string) {}}
+			attempt := func() {
+				_, err := model.Stage(worker.ContextWithJob(t.Context(), job), req)
+				require.ErrorContains(t, err, "snooze for", name)
+			}
+			attempt()
+			require.Equal(t, []string{"prediction1"}, told)
+
+			job = &worker.Job{ID: "job", Queue: worker.DefaultQueue, EnqueuedAt: job.EnqueuedAt, CheckpointData: left}
+			attempt()
+			assert.Equal(t, []string{"prediction1", "prediction1"}, told, name)
+			attempt()
+			assert.Len(t, told, 2, "once that is kept it is not told any more")
+			assert.Equal(t, 1, r.api.Creations())
+		})
+	}
+}
+
 // What a worker whose clock was ahead has created is found all the same: by one whose clock is right it was sent in the
 // future, or some time after it was.
 func TestPredictionOfAClockThatWasAhead(t *testing.T) {

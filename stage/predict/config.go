@@ -115,8 +115,9 @@ type Config struct {
 	// Settle is how long after a create without an answer the API is taken to show what came of it, and how long an output
 	// that isn't there is waited for. Zero means 10 seconds.
 	Settle time.Duration
-	// Grace is how long a create under way is waited for after the attempt was ended, and how long a cancel may take. It
-	// should be less than half of worker.Config.CancelGrace. Zero means 2 seconds.
+	// Grace is how long a create under way is waited for after the attempt was ended, and how long a cancel and a
+	// checkpoint may take then; all of it together takes twice as long at most. It should be less than half of
+	// worker.Config.CancelGrace. Zero means 2 seconds.
 	Grace time.Duration
 
 	// Created is told of each prediction that a job is about to follow, before the job is parked; of the same one again

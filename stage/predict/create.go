@@ -46,7 +46,7 @@ func (r *run) create(ctx context.Context) (Prediction, error) {
 	}
 	r.req.Progress(0, "asking the model")
 	// An attempt that ends meanwhile waits a little for the answer, as what was created must be known.
-	longer, cancel := lasting(ctx, m.cfg.Grace)
+	longer, cancel := lasting(ctx, r.rest, m.cfg.Grace)
 	defer cancel()
 	sent = true
 	p, err := m.api.create(longer, m.createPath(), r.header(), body)

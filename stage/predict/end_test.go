@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"testing"
 	"time"
 
@@ -63,42 +62,6 @@ func TestCancelOfAParkedJob(t *testing.T) {
 			asked := r.api.Count(predicttest.OpCancel)
 			require.ErrorContains(t, elsewhere.Cancel(t.Context(), "../account"), "is no id of a prediction")
 			assert.Equal(t, asked, r.api.Count(predicttest.OpCancel))
-		})
-	}
-}
-
-// A worker that dies after it kept the prediction's id, and before it could tell the host of it, leaves that to the next
-// one, however the job goes on.
-func TestCreatedIsToldAgain(t *testing.T) {
-	for name, change := range map[string]func(*rig){
-		"parked":  func(*rig) {},
-		"put off": func(r *rig) { r.api.Misbehave = times(predicttest.OpGet, 1, code(429, "Retry-After", "60")) },
-	} {
-		inBubble(t, func(t *testing.T, r *rig) {
-			change(r)
-			r.cfg.Webhook, r.api.Takes = hook, 20*time.Minute
-			job := &worker.Job{ID: "job", Queue: worker.DefaultQueue, EnqueuedAt: time.Now()}
-			var left []byte // the checkpoint when the host is told
-			var told []string
-			r.cfg.Created = func(_ context.Context, job *worker.Job, id string) {
-				told = append(told, id)
-				left = slices.Clone(job.CheckpointData)
-			}
-			model := r.model()
-			req := stage.Request{OriginalURL: "https://photos.test/7.png", Progress: func(float64, string) {}}
-			attempt := func() {
-				_, err := model.Stage(worker.ContextWithJob(t.Context(), job), req)
-				require.ErrorContains(t, err, "snooze for", name)
-			}
-			attempt()
-			require.Equal(t, []string{"prediction1"}, told)
-
-			job = &worker.Job{ID: "job", Queue: worker.DefaultQueue, EnqueuedAt: job.EnqueuedAt, CheckpointData: left}
-			attempt()
-			assert.Equal(t, []string{"prediction1", "prediction1"}, told, name)
-			attempt()
-			assert.Len(t, told, 2, "once that is kept it is not told any more")
-			assert.Equal(t, 1, r.api.Creations())
 		})
 	}
 }
@@ -289,6 +252,41 @@ func TestTimeoutBeforeTheCreate(t *testing.T) {
 		assert.Equal(t, 1, r.api.Creations())
 		assert.Empty(t, r.api.Canceled())
 	})
+}
+
+// However slow everything is, an attempt that was ended returns within two graces.
+func TestLeavingTakesTwoGraces(t *testing.T) {
+	for name, created := range map[string]time.Duration{
+		"while it runs":       0,
+		"while it is created": 11 * time.Second, // the answer comes so late
+	} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			r.timeout, r.api.Takes = 10*time.Second, time.Hour
+			r.api.Misbehave = func(op string, _ int, _ http.ResponseWriter, _ *http.Request) bool {
+				if op == predicttest.OpCancel {
+					time.Sleep(defaultGrace - 100*time.Millisecond)
+				}
+				return false
+			}
+			r.api.Created = func(int, http.ResponseWriter, *http.Request) bool { time.Sleep(created); return false }
+			began, left := time.Now(), time.Duration(0)
+			r.queue.Fault = func(ctx context.Context, call string) error {
+				late := time.Since(began) >= r.timeout
+				switch {
+				case call == "Checkpoint" && late && left == 0:
+					<-ctx.Done()
+					return ctx.Err()
+				case call == "Settle" && left == 0:
+					left = time.Since(began)
+				}
+				return nil
+			}
+			r.attempts = 1
+			assert.Equal(t, worker.StateFailed, r.run().State)
+			assert.GreaterOrEqual(t, left, r.timeout+defaultGrace, name)
+			assert.Less(t, left, r.timeout+2*defaultGrace+100*time.Millisecond, name)
+		})
+	}
 }
 
 // Whatever ends attempts again and again, two predictions are paid at most.

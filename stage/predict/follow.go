@@ -173,7 +173,7 @@ const (
 // expire ends a prediction that takes too long.
 func (r *run) expire(ctx context.Context) error {
 	late := fmt.Sprintf("it took longer than %v", r.model.cfg.Lifetime)
-	canceled, err := r.cancel(ctx)
+	canceled, err := r.cancel()
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", late, err)
@@ -223,7 +223,7 @@ func (r *run) leave(ctx context.Context, err error) error {
 			return fmt.Errorf("prediction %s: %w", r.rec.ID, kept)
 		}
 	}
-	canceled, failed := r.cancel(ctx)
+	canceled, failed := r.cancel()
 	switch {
 	case failed != nil:
 		return fmt.Errorf("%w (%w)", err, failed)
@@ -235,9 +235,10 @@ func (r *run) leave(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", r.fail(ctx, &FailedError{ID: r.rec.ID, Status: Canceled, Message: "the attempt was ended"}), err)
 }
 
-// cancel ends the prediction upstream, under a context of its own. False means that it is over in another way.
-func (r *run) cancel(ctx context.Context) (bool, error) {
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), r.model.cfg.Grace)
+// cancel ends the prediction upstream, whether the attempt's time is over or not. False means that it is over in another
+// way.
+func (r *run) cancel() (bool, error) {
+	ctx, stop := context.WithTimeout(r.rest, r.model.cfg.Grace)
 	defer stop()
 	p, err := r.model.api.cancel(ctx, r.rec.ID)
 	if err != nil {

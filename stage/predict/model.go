@@ -76,7 +76,9 @@ func (m *Model) StageLazily(ctx context.Context, req stage.Request, original fun
 	if err != nil {
 		return stage.Picture{}, err
 	}
-	r := &run{model: m, job: job, req: req, original: original, rec: rec, kept: rec.ID}
+	rest, stop := lasting(ctx, context.WithoutCancel(ctx), 2*m.cfg.Grace)
+	defer stop()
+	r := &run{model: m, job: job, req: req, original: original, rec: rec, kept: rec.ID, rest: rest}
 	defer r.release()
 	picture, err := r.run(ctx)
 	if err != nil && (ctx.Err() != nil || errors.Is(err, worker.ErrLeaseLost)) {
@@ -95,6 +97,8 @@ type run struct {
 	kept     string // the id that the checkpoint has
 	over     bool   // the prediction is: there is nothing to cancel
 	holds    bool   // a place of the limiter
+
+	rest context.Context // ends two graces after the attempt's own: what that may not cut short runs under it
 }
 
 func (r *run) run(ctx context.Context) (stage.Picture, error) {

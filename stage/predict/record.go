@@ -98,7 +98,7 @@ func (r *run) keep(ctx context.Context) error {
 	if r.job == nil {
 		return nil
 	}
-	ctx, cancel := lasting(ctx, r.model.cfg.Grace)
+	ctx, cancel := lasting(ctx, r.rest, r.model.cfg.Grace)
 	defer cancel()
 	err := r.job.Checkpoint(ctx, r.rec)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -115,9 +115,9 @@ func lost(err error) bool {
 	return errors.Is(err, worker.ErrLeaseLost) || errors.Is(err, worker.ErrAbandoned)
 }
 
-// lasting returns a context that outlives ctx by grace.
-func lasting(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+// lasting returns a context that outlives ctx, or its end that was before, by grace, but not rest.
+func lasting(ctx, rest context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(rest)
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
