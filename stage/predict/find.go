@@ -191,6 +191,9 @@ func readPage(page *json.Decoder, look func(Prediction)) (next string, err error
 			return "", err
 		}
 	}
+	if err := expect(page, json.Delim('}')); err != nil { // a list that is cut is not all of it
+		return "", err
+	}
 	if !listed {
 		return "", errors.New("it has no results")
 	}

@@ -101,6 +101,28 @@ func TestStrangeListsAreToldBriefly(t *testing.T) {
 	}
 }
 
+// A list that is cut, wherever, is not taken for one that has nothing more.
+func TestListsThatAreCut(t *testing.T) {
+	const entry = `{"id":"other","status":"failed","webhook":"https://hook.test/?key=l"}`
+	for _, list := range []string{
+		`{"results":[` + entry + `],"next":"https://api.test/predictions?cursor=x"}`,
+		`{"previous":null,"next":null,"results":[` + entry + `,` + entry + `]}`,
+	} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			cut := 0
+			r.api.Misbehave = func(_ string, _ int, w http.ResponseWriter, req *http.Request) bool {
+				says(200, list[:cut])(w, req)
+				return true
+			}
+			model := r.model()
+			for ; cut < len(list); cut++ {
+				_, _, err := model.api.find(t.Context(), Sent{Key: "k"}, nil, DefaultMatch)
+				require.ErrorContains(t, err, "the answer is no list of predictions", list[:cut])
+			}
+		})
+	}
+}
+
 // An API that cannot be asked what came of a create is paid twice at most, however often its answers are lost.
 func TestCreatesThatCannotBeLookedFor(t *testing.T) {
 	for name, change := range map[string]func(*rig){
