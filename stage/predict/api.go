@@ -181,7 +181,7 @@ func (a *api) ask(op string, request *http.Request, limit int64, read func(io.Re
 }
 
 // bare makes of an error of net/http what may be told. That is neither the URL, which may hold secrets, nor what a server
-// has sent, which may repeat some and be as long as it likes.
+// has sent, which may repeat some and be as long as it likes, nor an address, which may be one of an inner network.
 func bare(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		err = wrapped.Err
@@ -191,12 +191,34 @@ func bare(err error) error {
 		certificate *tls.CertificateVerificationError
 	)
 	switch {
-	case errors.As(err, &network), errors.As(err, &certificate), worker.IsPermanent(err),
+	case errors.As(err, &network):
+		return &toldError{withoutAddress(err), err}
+	case errors.As(err, &certificate), worker.IsPermanent(err),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
 		return err
 	}
 	text, _, _ := strings.Cut(err.Error(), `"`) // net/http quotes what was sent
 	return &toldError{tidy(text), err}
+}
+
+// withoutAddress is the text of an error of a connection, or of name servers, without their addresses.
+func withoutAddress(err error) string {
+	var (
+		name    *net.DNSError
+		network *net.OpError
+		address *net.AddrError
+	)
+	switch {
+	case errors.As(err, &name) && name.IsNotFound:
+		return "there is no such host"
+	case name != nil:
+		return "the name servers don't answer"
+	case errors.As(err, &network) && network.Err != nil:
+		return network.Op + ": " + withoutAddress(network.Err)
+	case errors.As(err, &address):
+		return address.Err
+	}
+	return tidy(err.Error())
 }
 
 // toldError tells less than the error that it wraps.

@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -218,6 +221,40 @@ func TestOutputsOfInnerNetworks(t *testing.T) {
 			assert.True(t, worker.IsPermanent(err))
 		}
 		assert.Equal(t, withPort(strings.Join(row.asked, " ")), strings.Join(asked, " "))
+	}
+}
+
+// Where a connection leads, and who resolves names, is told to nobody: errors are for users, too.
+func TestErrorsNameNoAddresses(t *testing.T) {
+	here, there := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 2), Port: 4711}, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 443}
+	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Source: here, Addr: there, Err: err} }
+	for text, cause := range map[string]error{
+		"dial: connect: connection refused": dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)),
+		"dial: i/o timeout":                 dial(os.ErrDeadlineExceeded),
+		"dial: mismatched address":          dial(&net.AddrError{Err: "mismatched address", Addr: "10.1.2.3"}),
+		"read: connection reset":            &net.OpError{Op: "read", Net: "tcp", Source: here, Addr: there, Err: syscall.ECONNRESET},
+		"dial: it is refused":               dial(worker.Permanent(errors.New("it is refused"))),
+		"there is no such host":             dial(&net.DNSError{Err: "no such host", Server: "10.1.2.3:53", IsNotFound: true}),
+		"the name servers don't answer":     &net.DNSError{Err: "read udp 10.1.2.2:4711->10.1.2.3:53: i/o timeout", Server: "10.1.2.3:53"},
+	} {
+		answers := func(*http.Request) (*http.Response, error) { return nil, cause }
+		breaks := func(*http.Request) (*http.Response, error) {
+			body := readerFunc(func([]byte) (int, error) { return 0, cause })
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body)}, nil
+		}
+		for _, transport := range []transportFunc{answers, breaks} {
+			model, err := New(Config{Token: token, Version: "v", Transport: transport})
+			require.NoError(t, err)
+			_, outputErr := model.download(t.Context(), "https://replicate.delivery/x")
+			_, apiErr := model.api.get(t.Context(), "prediction1")
+			for _, err := range []error{outputErr, apiErr} {
+				require.ErrorIs(t, err, cause)
+				assert.ErrorContains(t, err, text)
+				assert.NotContains(t, err.Error(), "10.1.2.")
+				assert.Equal(t, worker.IsPermanent(cause), worker.IsPermanent(err))
+				assert.Equal(t, refused(cause), refused(err))
+			}
+		}
 	}
 }
 
