@@ -93,7 +93,8 @@ type Config struct {
 	// OutputHosts are the hosts that outputs are copied from, redirects included: "example.com", or "*.example.com" for
 	// all names below it, or "*" for any. The API's own is always one of them. None means replicate.delivery and all below
 	// it. Outputs are only copied over https, and from port 443. A host that only an entry with * lets in must have an
-	// address of the public internet.
+	// address of the public internet; in a network without IPv4, whose name servers make 64:ff9b::/96 of an IPv4 address
+	// (NAT64), that one must be public.
 	OutputHosts []string
 	// MaxOutput is the size of the largest picture that is copied, in bytes. Zero means 50 MiB.
 	MaxOutput int64

@@ -227,7 +227,9 @@ func TestOutputsOfInnerNetworks(t *testing.T) {
 // Where a connection leads, and who resolves names, is told to nobody: errors are for users, too.
 func TestErrorsNameNoAddresses(t *testing.T) {
 	here, there := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 2), Port: 4711}, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 443}
-	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Source: here, Addr: there, Err: err} }
+	dial := func(err error) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Source: here, Addr: there, Err: err}
+	}
 	for text, cause := range map[string]error{
 		"dial: connect: connection refused": dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)),
 		"dial: i/o timeout":                 dial(os.ErrDeadlineExceeded),
