@@ -30,6 +30,8 @@ type APIError struct {
 	Detail string
 	// RetryAfter is how long the API asks to be left alone. Zero when it doesn't.
 	RetryAfter time.Duration
+
+	elsewhere bool // another host than the API's has answered
 }
 
 func (e *APIError) Error() string {
@@ -256,7 +258,7 @@ const (
 )
 
 // failure makes the error of an answer that is no success.
-func failure(op string, response *http.Response) error {
+func failure(op string, response *http.Response) *APIError {
 	err := &APIError{Op: op, Status: response.StatusCode}
 	data, _ := io.ReadAll(io.LimitReader(response.Body, maxDetail)) // the status says enough
 	var problem struct{ Title, Detail string }

@@ -122,7 +122,7 @@ func (r *run) judge(ctx context.Context, err error) error {
 // throttled puts the job off as the API says. Nothing was tried, so no attempt is counted, but not for ever.
 func (r *run) throttled(ctx context.Context, answer *APIError) error {
 	wait := or(answer.RetryAfter, defaultWait)
-	if answer.Op != copyOutput {
+	if !answer.elsewhere {
 		r.model.cfg.Limiter.closeFor(wait)
 	}
 	wait += time.Duration(jitter() * float64(min(wait/5, 5*time.Second))) // not all at once

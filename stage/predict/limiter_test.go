@@ -188,21 +188,41 @@ func TestResumedPredictionsCount(t *testing.T) {
 	})
 }
 
-// A host of outputs that wants to be left alone is not the API.
-func TestThrottledOutputStopsNobody(t *testing.T) {
-	inBubble(t, func(t *testing.T, r *rig) {
-		limiter, err := NewLimiter(Limits{})
-		require.NoError(t, err)
-		r.cfg.Limiter = limiter
-		r.api.Misbehave = times(predicttest.OpOutput, 1, code(429, "Retry-After", "3600"))
-		pool := r.pool()
-		r.enqueue(pool, "a")
-		r.enqueue(pool, "b")
-		began := time.Now()
-		resultOf(t, r.await("b"))
-		assert.Less(t, time.Since(began), 10*time.Minute)
-		resultOf(t, r.await("a"))
-	})
+// A host of outputs that wants to be left alone is not the API, unless it is.
+func TestThrottledOutputs(t *testing.T) {
+	for output, stops := range map[string]bool{"": true, "https://api.test/output/x": true, "https://cdn.test/output/x": false,
+		"https://api.test/to": false, "https://cdn.test/from": true} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			limiter, err := NewLimiter(Limits{})
+			require.NoError(t, err)
+			r.cfg.Limiter, r.cfg.OutputHosts = limiter, []string{"cdn.test"}
+			if output != "" {
+				r.api.Outcome = func(int) predicttest.Outcome { return predicttest.Outcome{Output: output} }
+			}
+			r.api.Misbehave = func(op string, n int, w http.ResponseWriter, req *http.Request) bool {
+				switch {
+				case req.URL.Path == "/to":
+					http.Redirect(w, req, "https://cdn.test/output/x", http.StatusFound)
+				case req.URL.Path == "/from":
+					http.Redirect(w, req, "https://api.test/output/x", http.StatusFound)
+				case op == predicttest.OpOutput && n == 1:
+					code(429, "Retry-After", "3000")(w, req)
+				case op == predicttest.OpOutput:
+					_, _ = w.Write(r.api.Picture)
+				default:
+					return false
+				}
+				return true
+			}
+			pool := r.pool()
+			r.enqueue(pool, "a")
+			r.enqueue(pool, "b")
+			began := time.Now()
+			resultOf(t, r.await("b"))
+			assert.Equal(t, stops, time.Since(began) > 50*time.Minute, output)
+			resultOf(t, r.await("a"))
+		})
+	}
 }
 
 // Whoever waited for a place as long as anybody may still gets a token that is there, and so none is lost.

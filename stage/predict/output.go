@@ -23,7 +23,7 @@ func (e *spoiledError) Error() string { return "output: " + e.reason }
 
 const maxRedirects = 3
 
-// copyOutput is the Op of an APIError that is not the API's, but that of a host of outputs.
+// copyOutput is the Op of an APIError that is the answer of a host of outputs, which may be the API's.
 const copyOutput = "copy the output"
 
 // newOutputs makes the client that outputs are copied with.
@@ -168,7 +168,9 @@ func (m *Model) read(request *http.Request) ([]byte, error) {
 	case (&APIError{Status: status}).permanent(): // for this output: another prediction has another one
 		return nil, &spoiledError{fmt.Sprintf("it is gone: %d %s", status, http.StatusText(status))}
 	case status != http.StatusOK:
-		return nil, failure(copyOutput, response)
+		failed := failure(copyOutput, response)
+		failed.elsewhere = !sameOrigin(response.Request.URL, m.api.base)
+		return nil, failed
 	case response.ContentLength > m.cfg.MaxOutput:
 		return nil, m.tooLarge()
 	}
