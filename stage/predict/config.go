@@ -153,6 +153,11 @@ var (
 	fieldName = regexp.MustCompile(`^[A-Za-z0-9-]*$`)
 )
 
+// unsent are headers that net/http keeps to itself, or leaves out when it speaks HTTP/2: they are about a connection, or
+// about how a request is written. A key in one of them is not sent, and a create would be repeated without it.
+var unsent = []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Keep-Alive",
+	"Proxy-Connection", "Upgrade", "Te"}
+
 // check reports all that is wrong. It never shows the token.
 func (c Config) check() error {
 	problems := []error{c.checkWhat()}
@@ -184,6 +189,8 @@ func (c Config) check() error {
 		problems = append(problems, fmt.Errorf("IdempotencyHeader is %q: a name has letters, digits and - only", name))
 	case slices.Contains([]string{"Authorization", "Content-Type", "Accept", "Cancel-After"}, name):
 		problems = append(problems, fmt.Errorf("IdempotencyHeader is %q: that one is taken", name))
+	case slices.Contains(unsent, name):
+		problems = append(problems, fmt.Errorf("IdempotencyHeader is %q: that one is the connection's, and is not sent", name))
 	}
 	for _, host := range c.OutputHosts {
 		if host == "" || strings.ContainsAny(host, "/:@ ") {
