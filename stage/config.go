@@ -40,8 +40,8 @@ type Config struct {
 	// takes gigabytes when it is decoded. Zero means DefaultMaxPixels, 50 million.
 	MaxPixels int64
 	// PixelBudget is how many pixels of originals the model has in its hands at once, those of all jobs of this handler
-	// together. A job takes the pixels of its original before it calls the model and gives them back when the model has
-	// returned. Until there are enough it waits, with its slot and its timeout running; who came first is served first.
+	// together. A job takes the pixels of its original before it calls the model, or when a LazyModel opens it, and gives
+	// them back when the model has returned. Until there are enough it waits, with its slot and its timeout running; who came first is served first.
 	// A picture takes up to 4 bytes for each of these pixels while and after it is decoded; one whose way of being stored
 	// needs more takes more of the budget: a progressive JPEG up to six times its pixels, 16 bits a channel twice, lossless
 	// WebP up to 36 million besides. What exceeds the budget takes all of it. A model may need several copies, and Decode

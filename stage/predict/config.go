@@ -141,9 +141,9 @@ type Config struct {
 	// Match reports whether a prediction that the API lists is the one that was to be created. It is given those that were
 	// created about then. Nil means DefaultMatch.
 	//
-	// What cannot be known: whether the API lists everything at once (Settle waits for it), and, where it has no list or
-	// shows neither key nor input, anything at all. Then the prediction counts as one that failed: another one is paid, and
-	// the job fails when that is lost, too.
+	// What cannot be known is whether the API lists everything at once. Settle waits for it; what is not listed then counts
+	// as never created. Where the API has no list, or shows neither key nor input, nothing can be known, and the
+	// prediction counts as one that failed: another one is paid, and the job fails when that is lost, too.
 	Match func(sent Sent, p Prediction) bool
 }
 

@@ -20,9 +20,10 @@
 // The original is opened only when a prediction is created: one that was paid is not lost for a signed URL that expires.
 //
 // A prediction that fails, is canceled by somebody else, takes too long, has no usable output or is one that the API cannot
-// tell of is tried once more, with another prediction; then the job fails for good. So a job pays for two at most. A job that
-// fails while its prediction is fine, since the API or the sink was away for all its attempts, keeps it: a Requeue goes on
-// with it. Otherwise a Requeue begins anew.
+// tell of is tried once more, with another prediction; then the job fails for good. So a job pays for two at most, if the
+// API's list is right: a create that it doesn't show, Config.Settle later, counts as one that had no effect, and is sent
+// again as often as the job has attempts. A job that fails while its prediction is fine, since the API or the sink was away
+// for all its attempts, keeps it: a Requeue goes on with it. Otherwise a Requeue begins anew.
 //
 // # How an attempt ends
 //
