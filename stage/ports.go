@@ -52,7 +52,8 @@ type RemoteModel interface {
 
 // LazyModel is an optional power of a Model, asked about once, by NewHandler: for one that can go on with what an earlier
 // attempt of the job has begun, without the original. That may be gone by then, as a signed URL expires, and what was
-// begun be paid. A model around another one passes its powers on by embedding it.
+// begun be paid. A model around another one passes its powers on by embedding it. One that overrides Stage must then
+// override StageLazily, too: Stage of a LazyModel is never called.
 type LazyModel interface {
 	Model
 	// StageLazily is called instead of Stage, with a Request that lacks the Original. The function original opens it: errors
