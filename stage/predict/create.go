@@ -16,16 +16,17 @@ import (
 // create pays for a prediction. Before it does, the checkpoint says so.
 func (r *run) create(ctx context.Context) (Prediction, error) {
 	m, sent := r.model, false
-	// A job whose turn is far doesn't open its original, and one that has a turn doesn't keep it while it does: the original
-	// may come from a stranger's server.
-	if err := m.cfg.Limiter.await(ctx); err != nil {
+	// A job without a turn doesn't open its original.
+	mine, err := m.cfg.Limiter.await(ctx)
+	if err != nil {
 		return Prediction{}, r.wait(err)
 	}
+	defer mine.drop()
 	input, sum, err := r.input(ctx)
 	if err != nil {
 		return Prediction{}, err
 	}
-	if err := m.cfg.Limiter.enter(ctx); err != nil {
+	if err := mine.enter(ctx); err != nil {
 		return Prediction{}, r.wait(err)
 	}
 	r.holds = true

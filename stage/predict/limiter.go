@@ -19,8 +19,9 @@ type Limits struct {
 	// Burst is how many of them may be created at once. Zero means 1.
 	Burst int
 	// MaxWait is how long a job waits in its slot for its turn. One that would wait longer is put off, without an attempt
-	// being counted, and comes back some seconds after its turn; then those that came later may be before it. Zero means 5
-	// seconds.
+	// being counted, and comes back some seconds after its turn; then those that came later may be before it. It is also
+	// how long a job keeps its turn while its original is opened; one whose original takes longer waits once more, as it
+	// may come from a stranger's server. Zero means 5 seconds.
 	MaxWait time.Duration
 }
 
@@ -75,14 +76,55 @@ func (l *Limiter) enter(ctx context.Context) error {
 	return err
 }
 
-// await waits for a turn as enter does, and leaves it to the next one.
-func (l *Limiter) await(ctx context.Context) error {
-	err := l.enter(ctx)
-	if err == nil {
-		l.leave()
-		l.refund()
+// turn is the turn of one that cannot enter yet. It lasts for MaxWait.
+type turn struct {
+	of  *Limiter
+	end *time.Timer // nil: there are no bounds
+}
+
+// await waits for a turn as enter does. Whoever has one drops it.
+func (l *Limiter) await(ctx context.Context) (turn, error) {
+	if l == nil {
+		return turn{}, nil
 	}
-	return err
+	if err := l.enter(ctx); err != nil {
+		return turn{}, err
+	}
+	return turn{of: l, end: time.AfterFunc(l.limits.MaxWait, l.giveBack)}, nil
+}
+
+// enter makes use of the turn, or waits for another one when it is over.
+func (t turn) enter(ctx context.Context) error {
+	if t.end == nil {
+		return nil
+	}
+	if t.end.Stop() {
+		if t.of.open(time.Now()) {
+			return nil
+		}
+		t.of.giveBack()
+	}
+	return t.of.enter(ctx)
+}
+
+// drop leaves the turn to the next one, if no use was made of it.
+func (t turn) drop() {
+	if t.end != nil && t.end.Stop() {
+		t.of.giveBack()
+	}
+}
+
+// giveBack undoes an enter of one that has created nothing.
+func (l *Limiter) giveBack() {
+	l.refund()
+	l.leave()
+}
+
+// open reports whether the API lets anything be created.
+func (l *Limiter) open(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !now.Before(l.closed)
 }
 
 // join counts a prediction that is under way already.

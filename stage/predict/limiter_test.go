@@ -109,6 +109,61 @@ func TestSlowOriginalsHoldNoPlace(t *testing.T) {
 	})
 }
 
+// A turn is one job's: those that wait with it don't open their originals for it.
+func TestOneTurnOpensOneOriginal(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		limiter, err := NewLimiter(Limits{Concurrency: 1})
+		require.NoError(t, err)
+		r.cfg.Limiter, r.concurrent, r.api.Takes = limiter, 8, 2*time.Second
+		var opened, opening atomic.Int32
+		r.source = func() error {
+			opened.Add(1)
+			assert.Equal(t, int32(1), opening.Add(1), "one at a time")
+			time.Sleep(time.Second)
+			opening.Add(-1)
+			return nil
+		}
+		pool := r.pool()
+		for i := range 8 {
+			r.enqueue(pool, fmt.Sprint("job-", i))
+		}
+		for i := range 8 {
+			resultOf(t, r.await(fmt.Sprint("job-", i)))
+		}
+		assert.Equal(t, int32(8), opened.Load(), "and for nothing never")
+		assert.Zero(t, limiter.running)
+	})
+}
+
+// A turn that came before the API wanted to be left alone is none any more.
+func TestTurnThatIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limiter, err := NewLimiter(Limits{Concurrency: 1, PerMinute: 1})
+		require.NoError(t, err)
+		mine, err := limiter.await(t.Context())
+		require.NoError(t, err)
+		limiter.closeFor(3 * time.Second)
+		began := time.Now()
+		require.NoError(t, mine.enter(t.Context()))
+		assert.Equal(t, 3*time.Second, time.Since(began))
+		mine.drop()
+		assert.Equal(t, 1, limiter.running, "to drop what was used does nothing")
+		limiter.leave()
+
+		time.Sleep(time.Minute)
+		mine, err = limiter.await(t.Context())
+		require.NoError(t, err)
+		time.Sleep(limiter.limits.MaxWait + time.Second)
+		synctest.Wait()
+		assert.Zero(t, limiter.running, "it lasts for MaxWait")
+		require.NoError(t, limiter.enter(t.Context()))
+		var busy *busyError
+		require.ErrorAs(t, mine.enter(t.Context()), &busy)
+		mine.drop()
+		assert.Equal(t, 1, limiter.running)
+	})
+}
+
 // A job that waits for many turns opens its original when there is one, and who creates nothing takes nobody's turn.
 func TestTurns(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
