@@ -13,7 +13,7 @@ import (
 	"github.com/real-staging-ai/go-worker"
 )
 
-func replacing(p *worker.UniquePolicy)    { p.Replace = true }
+func replacing(p *worker.UniquePolicy) { p.Replace = true }
 
 // What comes with Replace while its key's job is claimed but not started would be lost if it were turned away: the handler may
 // not see it. It is enqueued behind that one.
