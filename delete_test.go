@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,11 +156,11 @@ func TestDeleteOfWhatIsClaimedMeanwhile(t *testing.T) {
 // A scheduled job that is deleted becomes due by that, so an idle worker claims it at once. It is not left among the dead.
 func TestDeleteWaitsForTheWorkerThatEndsTheJob(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, noop).start()
+		r := newRig(t, noop)
 		job := r.enqueue(1, worker.After(time.Hour))
-		saves := 0
+		var saves atomic.Int32
 		r.store.Fault = func(context.Context, []worker.Status) error {
-			if saves++; saves == 1 { // the client's
+			if saves.Add(1) == 1 { // the client's
 				time.Sleep(100 * time.Millisecond)
 			}
 			return nil
@@ -170,8 +171,9 @@ func TestDeleteWaitsForTheWorkerThatEndsTheJob(t *testing.T) {
 			}
 			return nil
 		}
+		r.start()
 		require.NoError(t, r.pool.Client().Delete(t.Context(), job.ID))
-		require.GreaterOrEqual(t, saves, 2, "its worker's")
+		require.GreaterOrEqual(t, saves.Load(), int32(2), "its worker's")
 		r.after(time.Minute)
 		require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", job.ID))
 		require.Equal(t, worker.StateCanceled, r.last(job.ID).State)
@@ -201,13 +203,14 @@ func TestDeleteOfAJobThatIsRequeuedMeanwhile(t *testing.T) {
 // Without a store it is the same: a worker that claims a marked job in the midst of its deletion is waited for.
 func TestDeleteWaitsForTheWorkerWithoutAStore(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, noop, withoutStore).start()
+		r := newRig(t, noop, withoutStore)
 		r.queue.Fault = func(_ context.Context, call string) error {
 			if call == "RemoveCanceled" || call == "Settle" {
 				time.Sleep(100 * time.Millisecond)
 			}
 			return nil
 		}
+		r.start()
 		for range 10 {
 			_, err := r.pool.Client().Enqueue(t.Context(), ping{1}, worker.After(time.Hour))
 			require.NoError(t, err)
