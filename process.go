@@ -153,10 +153,12 @@ func (p *Pool) begin(a *attempt) bool {
 	if !a.unlock() {
 		return false
 	}
-	a.started = time.Now()
-	if a.expired() { // while it waited
-		p.record(a, p.final(a, StateFailed, ActionBury, ErrExpired))
-		return false
+	if a.begun != nil { // it has waited
+		a.started = time.Now()
+		if a.expired() {
+			p.record(a, p.final(a, StateFailed, ActionBury, ErrExpired))
+			return false
+		}
 	}
 	a.open(p.timeout(a))
 	p.tel.waited(a.spanCtx, a)
