@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -318,22 +317,12 @@ func (w *world) gone(o *order) {
 }
 
 // controls counts, over all seeds, what controls were answered.
-type controls struct {
-	mu     sync.Mutex
-	counts map[string]int
-}
+type controls struct{ sums[string] }
 
 func (c *controls) add(w *world) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.counts == nil {
-		c.counts = make(map[string]int)
-	}
-	for what, n := range w.obeyed {
-		c.counts[what] += n
-	}
+	c.sums.add(w.obeyed)
 }
 
 // judge fails the test when a control never did anything.

@@ -27,6 +27,23 @@ type tally struct {
 	steps map[string]int    // that faults struck at, by stepOf
 }
 
+// sums counts things over all seeds, which run beside each other.
+type sums[K comparable] struct {
+	mu     sync.Mutex
+	counts map[K]int
+}
+
+func (s *sums[K]) add(counts map[K]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts == nil {
+		s.counts = make(map[K]int)
+	}
+	for what, n := range counts {
+		s.counts[what] += n
+	}
+}
+
 func (y *tally) add(f history.Figures, drawn, struck []*fault) {
 	y.mu.Lock()
 	defer y.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/real-staging-ai/go-worker/internal/history"
@@ -126,20 +125,14 @@ func readWords(reply []byte) (words []string) {
 }
 
 // heard counts, over all seeds, what rules hang on that would judge nothing without.
-type heard struct {
-	mu     sync.Mutex
-	counts map[history.Op]int
-}
+type heard struct{ sums[history.Op] }
 
 func (h *heard) add(events []history.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.counts == nil {
-		h.counts = make(map[history.Op]int)
-	}
+	counts := make(map[history.Op]int)
 	for _, e := range events {
-		h.counts[e.Op]++
+		counts[e.Op]++
 	}
+	h.sums.add(counts)
 }
 
 // judge fails the test when there was nothing of a kind: rules then have judged nothing. Few seeds may well have none.

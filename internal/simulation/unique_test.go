@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -197,22 +196,12 @@ func (w *world) leaks() {
 }
 
 // meetings counts, over all seeds, what unique jobs met.
-type meetings struct {
-	mu     sync.Mutex
-	counts map[kind]int
-}
+type meetings struct{ sums[kind] }
 
 func (m *meetings) add(w *world) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.counts == nil {
-		m.counts = make(map[kind]int)
-	}
-	for kind, n := range w.met {
-		m.counts[kind] += n
-	}
+	m.sums.add(w.met)
 }
 
 // judge fails the test when there was nothing of a kind: uniqueness was not tried then.
