@@ -189,10 +189,11 @@ func (c *Client) saveChanged(ctx context.Context, st Status) error {
 }
 
 // Delete ends a job that waits as Cancel does, and drops what the queue keeps of it, or of one that is dead. ErrJobActive
-// means that it runs: cancel it first. One that a worker claims at that very moment is ErrJobActive, too, but is canceled:
-// delete it again. ErrJobNotFound means that there is no such job. A status store keeps the job's row, so that its end is
-// known and its id is not taken for new. What stays besides is a unique key that is taken ForPeriod, and that of a job which
-// doesn't decode: Client.ReleaseUnique frees them. OnQueue is needed as for Cancel.
+// means that it runs: cancel it first. One that a worker claims at that very moment is canceled, and that is waited for; where
+// it takes over a second the answer is ErrJobActive, too: delete it again. ErrJobNotFound means that there is no such job. A
+// status store keeps the job's row, so that its end is known and its id is not taken for new. What stays besides is a unique
+// key that is taken ForPeriod, and that of a job which doesn't decode: Client.ReleaseUnique frees them. OnQueue is needed as
+// for Cancel.
 func (c *Client) Delete(ctx context.Context, id string, opts ...JobOption) error {
 	err := c.delete(ctx, id, opts)
 	if err != nil {

@@ -40,9 +40,9 @@ func (e *NotReplicatedError) Unwrap() error { return e.Err }
 // caller is how a script is run.
 type caller func(ctx context.Context, queue string, s *script, keys, args []string) (rueidis.RedisMessage, error)
 
-// accept runs a script by which jobs are accepted, or a queue is paused. With Config.WaitReplicas it waits for replicas, too, and returns the
-// script's reply together with a *NotReplicatedError when they did not confirm it. The script is sent again only when the
-// server said that it has not run: when the connection breaks, be it behind the script's reply, nobody knows.
+// accept runs a script by which jobs are accepted, or a queue is paused. With Config.WaitReplicas it waits for replicas, too,
+// and returns the script's reply together with a *NotReplicatedError when they did not confirm it. The script is sent again
+// only when the server said that it has not run: when the connection breaks, be it behind the script's reply, nobody knows.
 func (q *Queue) accept(ctx context.Context, queue string, s *script, keys, args []string) (rueidis.RedisMessage, error) {
 	if q.config.WaitReplicas == 0 {
 		return q.call(ctx, s, keys, args)
