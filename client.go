@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/real-staging-ai/go-worker/internal/safelog"
 )
 
 // Backend is what producers and pools share. Only Queue is required: the zero value of every other field works.
@@ -65,10 +67,6 @@ func NewClient(b Backend) (*Client, error) {
 
 func newClient(b Backend) (*Client, []error) {
 	problems := b.problems()
-	log := b.Logger
-	if log == nil {
-		log = slog.Default()
-	}
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -76,7 +74,7 @@ func newClient(b Backend) (*Client, []error) {
 	if err != nil {
 		return nil, []error{fmt.Errorf("telemetry: %w", err)}
 	}
-	log = slog.New(sheltered{log.Handler()})
+	log := safelog.New(b.Logger)
 	c := &Client{queue: b.Queue, store: b.StatusStore, maxPayload: b.MaxPayload, log: log, tel: tel}
 	if c.maxPayload == 0 {
 		c.maxPayload = DefaultMaxPayload

@@ -7,25 +7,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// sheltered is a host's log handler. When it panics a line is lost, and nothing else.
-type sheltered struct{ slog.Handler }
-
-func (h sheltered) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
-	defer func() { _ = recover() }()
-	return h.Handler.Enabled(ctx, level)
-}
-
-func (h sheltered) Handle(ctx context.Context, line slog.Record) (err error) {
-	defer catch(&err)
-	return h.Handler.Handle(ctx, line)
-}
-
-func (h sheltered) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return sheltered{h.Handler.WithAttrs(attrs)}
-}
-
-func (h sheltered) WithGroup(name string) slog.Handler { return sheltered{h.Handler.WithGroup(name)} }
-
 // outcomeLog says how loudly an outcome is told, and in what words.
 func outcomeLog(o *outcome) (slog.Level, string) {
 	switch o.name {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/redisconf"
+	"github.com/real-staging-ai/go-worker/internal/safelog"
 )
 
 // Config says how a Notifier behaves. The zero value of every field works. All processes that share topics should have
@@ -40,7 +41,7 @@ type Config struct {
 	// Ping is how often the subscribing connection is tried: a peer that died without a word is noticed within Ping
 	// and Timeout. Zero means 5 seconds.
 	Ping time.Duration
-	// Logger takes what operators need to know. Nil means slog.Default().
+	// Logger takes what operators need to know. Nil means slog.Default(). A handler that panics loses a line.
 	Logger *slog.Logger
 }
 
@@ -73,9 +74,7 @@ func (c Config) withDefaults() Config {
 	if c.Ping == 0 {
 		c.Ping = defaultPing
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = safelog.New(c.Logger)
 	return c
 }
 

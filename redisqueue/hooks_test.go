@@ -2,6 +2,7 @@ package redisqueue_test
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -135,6 +136,34 @@ func TestPanickingHooksAreLogged(t *testing.T) {
 		requireNotLost(t, c)
 		require.Equal(t, 30, book.count("OnRenewal panicked"))
 		require.Equal(t, 1, book.count("OnRecovered panicked"))
+		require.Equal(t, []string{"a"}, ids(claim(t, c, 1)))
+	})
+}
+
+// fullLog keeps messages, but panics over each.
+type fullLog struct{ *logbook }
+
+func (l fullLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l fullLog) Handle(ctx context.Context, r slog.Record) error {
+	_ = l.logbook.Handle(ctx, r)
+	panic("no space left on device")
+}
+
+// A log that panics as a worker is taken over costs neither the lease nor the process.
+func TestPanickingLogHarmsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		cfg, book := quiet()
+		cfg.Logger = slog.New(fullLog{book})
+		q := s.queue(cfg)
+		dead := open(t, q, 0)
+		enqueue(t, q, named(t, "a")...)
+		claim(t, dead, 1)
+		redisqueue.Kill(dead)
+		c := open(t, q, 0)
+		time.Sleep(time.Minute + time.Second)
+		requireNotLost(t, c)
+		require.Equal(t, 1, book.count("given back"))
 		require.Equal(t, []string{"a"}, ids(claim(t, c, 1)))
 	})
 }

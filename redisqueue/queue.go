@@ -20,6 +20,7 @@ import (
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/redisconf"
+	"github.com/real-staging-ai/go-worker/internal/safelog"
 )
 
 // Config says how a Queue behaves. The zero value of every field works.
@@ -54,7 +55,7 @@ type Config struct {
 	// waits for; a panic is logged. Jobs go on by themselves as far as Redis or a status store still knows them. Nil
 	// means that only the log is told.
 	OnDataLoss func(DataLoss)
-	// Logger takes what operators need to know. Nil means slog.Default().
+	// Logger takes what operators need to know. Nil means slog.Default(). A handler that panics loses a line.
 	Logger *slog.Logger
 }
 
@@ -91,9 +92,7 @@ func (c Config) withDefaults() Config {
 	if c.WaitTimeout == 0 {
 		c.WaitTimeout = defaultWaitTimeout
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = safelog.New(c.Logger)
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/safelog"
 )
 
 // Config says how a Handler behaves. The zero value of every field works, but without Authorize all requests to
@@ -66,7 +67,7 @@ type Config struct {
 	// Error writes the answer to a request that is refused: code is 400, 403, 405 or 503, and headers that go with
 	// it are set. Nil means a plain text: the error's, or for 403 and 503 only the code's.
 	Error func(w http.ResponseWriter, r *http.Request, code int, err error)
-	// Logger takes what operators need to know. Nil means slog.Default().
+	// Logger takes what operators need to know. Nil means slog.Default(). A handler that panics loses a line.
 	Logger *slog.Logger
 	// MeterProvider takes the metric worker.sse.clients: how many streams are open. Nil means OpenTelemetry's global one.
 	MeterProvider metric.MeterProvider
@@ -99,9 +100,7 @@ func (c Config) withDefaults() Config {
 	if c.Error == nil {
 		c.Error = writeError
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = safelog.New(c.Logger)
 	for _, d := range c.durations() {
 		if *d.value == 0 {
 			*d.value = d.standard

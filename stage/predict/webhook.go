@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
+	"github.com/real-staging-ai/go-worker/internal/safelog"
 )
 
 // Webhook is how the API tells that a prediction is over: it calls a WebhookHandler.
@@ -89,7 +90,7 @@ type WebhookConfig struct {
 	// MaxBytes is the size of the largest body that is read, in bytes: it holds the prediction's input, too. Zero means
 	// 8 MiB.
 	MaxBytes int64
-	// Logger takes the errors of Wake. Nil means slog.Default().
+	// Logger takes the errors of Wake. Nil means slog.Default(). A handler that panics loses a line.
 	Logger *slog.Logger
 }
 
@@ -131,9 +132,7 @@ func NewWebhookHandler(cfg WebhookConfig) (*WebhookHandler, error) {
 	}
 	cfg.Secrets = nil // the keys are enough
 	cfg.MaxBytes = or(cfg.MaxBytes, defaultMaxBody)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
+	cfg.Logger = safelog.New(cfg.Logger)
 	h.cfg = cfg
 	return h, nil
 }
