@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -155,6 +156,9 @@ func (p *pace) answered(asked int) {
 	}
 }
 
+// tokenOffsets is in how many places the tokens of a millisecond, which are 250, may begin.
+const tokenOffsets = 200
+
 // claim runs the claim script once, whatever becomes of ctx meanwhile.
 func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*worker.Job, error) {
 	const doing = "claim from"
@@ -167,7 +171,7 @@ func (c *consumer) claim(ctx context.Context, asked int, minToken int64) ([]*wor
 	reply, err := c.call(ctx, claimScript, c.claimKeys, []string{
 		c.worker, strconv.Itoa(limit), strconv.FormatInt(max(minToken, highest), 10), flagArg(suspect),
 		strconv.Itoa(c.opts.MaxCrashes), strconv.Itoa(c.threshold),
-		strconv.FormatInt(pollInterval.Milliseconds(), 10),
+		strconv.FormatInt(pollInterval.Milliseconds(), 10), strconv.Itoa(rand.IntN(tokenOffsets)),
 	})
 	if err != nil {
 		err = explain(doing, c.name, err)

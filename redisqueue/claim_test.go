@@ -32,35 +32,6 @@ func TestClaimHandsOutInOrderWithRisingTokens(t *testing.T) {
 	})
 }
 
-func TestTokensExceedCounterClockAndMinToken(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *server) {
-		q := s.queue(redisqueue.Config{})
-		c := open(t, q, 0)
-		ctx := context.Background()
-		draw := func(least int64) int64 {
-			enqueue(t, q, newJob(t))
-			jobs, err := c.Claim(ctx, worker.ClaimOptions{Limit: 1, MinToken: least})
-			require.NoError(t, err)
-			require.Len(t, jobs, 1)
-			return jobs[0].Token
-		}
-		byClock := draw(0)
-		require.GreaterOrEqual(t, byClock, time.Now().Add(-time.Minute).UnixMilli()*250)
-		high := byClock + 1e12
-		require.Equal(t, high+1, draw(high), "the worker's own highest")
-		require.Equal(t, high+2, draw(0), "the counter")
-		s.ok("DEL", key("token"))
-		require.Equal(t, high+3, draw(high+2), "the counter was lost")
-		mark, err := q.MarkCanceled(ctx, "default", "nobody")
-		require.NoError(t, err)
-		require.Equal(t, high+4, mark.Token)
-		_, token, err := q.DrawToken(ctx, "default", "nobody")
-		require.NoError(t, err)
-		require.Equal(t, high+5, token)
-		require.Equal(t, high+6, draw(0), "a drawn token is used up")
-	})
-}
-
 func TestDueJobsAreClaimedInOrderAndNeverEarly(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		q := s.queue(redisqueue.Config{})

@@ -21,7 +21,7 @@ type LossSign string
 
 const (
 	// SignSessionGone says that Redis doesn't know the worker, though nobody could have taken over from it: it was in
-	// touch less than lease and grace ago.
+	// touch less than lease and grace ago. It looks the same when Redis's clock was ahead meanwhile and has come back.
 	SignSessionGone LossSign = "session gone"
 	// SignLeaseEarlier says that the worker's lease runs out earlier than Redis had acknowledged.
 	SignLeaseEarlier LossSign = "lease earlier"
@@ -56,34 +56,31 @@ func (w *witness) acknowledged(c contact, lease time.Duration) {
 }
 
 // renewed judges the deadline that Redis had when it renewed the lease. A beat whose reply was lost made it later, never
-// earlier, unless Redis's clock has stepped back. It may have stepped forth again since; but no data from before the session
-// has a deadline of its lease.
+// earlier, unless Redis's clock may have stepped back. It may have stepped forth again since; but no data from before the
+// session has a deadline of its lease.
 func (w *witness) renewed(c contact, deadline int64) (sign LossSign, detail string) {
-	if w.first <= deadline && deadline < w.deadline && w.drift(c) >= -w.slack {
+	if w.first <= deadline && deadline < w.deadline && w.behind(c) <= w.slack {
 		return SignLeaseEarlier, fmt.Sprintf("the lease ran until %d, acknowledged was %d", deadline, w.deadline)
 	}
 	return "", ""
 }
 
-// gone judges that Redis doesn't know the worker. A clock that has stepped ahead lets a lease run out at once.
+// gone judges that Redis doesn't know the worker. A clock that may have stepped ahead lets a lease run out at once.
 func (w *witness) gone(c contact) (sign LossSign, detail string) {
-	if since := c.received.Sub(w.last.sent); since < w.patience && w.drift(c) <= w.slack {
+	if since := c.received.Sub(w.last.sent); since < w.patience && w.ahead(c) <= w.slack {
 		return SignSessionGone, fmt.Sprintf("the lease was renewed %v before", since.Round(time.Millisecond))
 	}
 	return "", ""
 }
 
-// drift is by how much Redis's clock has gone ahead of the local one since the last contact; less than zero: fallen
-// behind. It is zero as long as the time that the calls took can explain the difference.
-func (w *witness) drift(c contact) time.Duration {
-	theirs := time.Duration(c.clock-w.last.clock) * time.Millisecond
-	if least := c.sent.Sub(w.last.received); theirs < least {
-		return theirs - least
-	}
-	if most := c.received.Sub(w.last.sent); theirs > most {
-		return theirs - most
-	}
-	return 0
+// ahead and behind are by how much Redis's clock has gone ahead of the local one since the last contact, or has fallen behind
+// it, at most: when in a call Redis read its clock nobody knows, and a call may have taken long.
+func (w *witness) ahead(c contact) time.Duration  { return w.theirs(c) - c.sent.Sub(w.last.received) }
+func (w *witness) behind(c contact) time.Duration { return c.received.Sub(w.last.sent) - w.theirs(c) }
+
+// theirs is how much time has passed since by Redis's clock.
+func (w *witness) theirs(c contact) time.Duration {
+	return time.Duration(c.clock-w.last.clock) * time.Millisecond
 }
 
 // tokens are the fencing tokens that this process was given on one queue. They rise, whatever Redis forgets.

@@ -139,7 +139,7 @@ func (c *consumer) settleArgs(verdicts []worker.Verdict, ending []string) []stri
 
 // numerals writes numbers in decimal. They share one piece of memory, as there is one for each job.
 func numerals(numbers []int64) []string {
-	var digits []byte
+	digits := make([]byte, 0, 16*len(numbers)) // tokens have no more
 	ends := make([]int, len(numbers))
 	for i, n := range numbers {
 		digits = strconv.AppendInt(digits, n, 10)

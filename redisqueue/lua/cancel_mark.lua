@@ -35,7 +35,7 @@ end
 local id = ARGV[1]
 local now = now_ms()
 local place = place_of(id, jobs, dead, 9)
-local drawn = next_token(token, now, '0')
+local drawn = next_token(token, now, '0', 0)
 redis.call('SET', token, string.format('%.0f', drawn))
 if place == 'waiting' or place == 'held' then
   redis.call('HSET', cancels, id, string.format('%.0f', drawn))

@@ -21,6 +21,8 @@
 -- ARGV[5] crashes at which a job is handed out in order not to be run
 -- ARGV[6] crashes at which a job is a suspect
 -- ARGV[7] poll interval in ms
+-- ARGV[8] where in this millisecond the tokens begin, if they are its first: by chance, as of two masters at once, after a
+--   failover, both hand out what falls due in it
 -- Returns 'lost' when the session is over, else {now, next, token, dropped, n, id, body × n, index, 'attempts crashes
 --   canceled due trace', checkpoint × some}. Times are in ms; next is when the next scheduled job is due, now when more
 --   waits already, -1 if nothing is scheduled, -2 when the queue is paused. The n jobs have the tokens from token on. Jobs
@@ -80,7 +82,7 @@ if due and due <= now then
   due = next_due(scheduled)
 end
 
-local first = next_token(token, now, ARGV[3])
+local first = next_token(token, now, ARGV[3], tonumber(ARGV[8]))
 local ids, bodies, kept = {}, {}, {} -- of what is handed out: kept are the checkpoints
 local taken = {} -- by id
 local bytes, dropped = 0, 0

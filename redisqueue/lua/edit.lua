@@ -54,7 +54,7 @@ end
 local now = now_ms()
 local due = redis.call('ZSCORE', scheduled, id)
 local at = due and tonumber(due) or 0
-local drawn = string.format('%.0f', next_token(token, now, '0'))
+local drawn = string.format('%.0f', next_token(token, now, '0', 0))
 redis.call('SET', token, drawn)
 redis.call('HSET', jobs, id, ARGV[3])
 

@@ -68,7 +68,7 @@ end
 
 local now = now_ms()
 local at = due_at(ARGV[4], now)
-local drawn = next_token(token, now, '0')
+local drawn = next_token(token, now, '0', 0)
 redis.call('SET', token, string.format('%.0f', drawn))
 redis.call('HSET', jobs, id, ARGV[3])
 redis.call('SET', unique, id, 'PX', ARGV[5])

@@ -24,6 +24,6 @@ local place = place_of(ARGV[1], jobs, dead, 5)
 if place == 'waiting' or place == 'held' then
   return {place, 0, ''}
 end
-local drawn = next_token(token, now_ms(), '0')
+local drawn = next_token(token, now_ms(), '0', 0)
 redis.call('SET', token, string.format('%.0f', drawn))
 return {place, drawn, place == 'dead' and redis.call('HGET', jobs, ARGV[1]) or ''}
