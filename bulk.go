@@ -27,9 +27,10 @@ func (c *Client) RequeueDead(ctx context.Context, queue string, match func(*JobI
 	return n, nil
 }
 
-// Purge deletes the jobs in a place that match, as Delete does: PlaceWaiting, PlaceScheduled or PlaceDead. It returns how
-// many it deleted; a nil match takes all. Jobs that are claimed meanwhile run, but for one that a worker claims in the midst
-// of being deleted: it ends as canceled, and if that takes its worker over a second it stays among the dead and isn't counted.
+// Purge deletes the jobs in a place that match, as Delete does: PlaceWaiting, PlaceScheduled or PlaceDead; see
+// ListOptions.Place for what has fallen due. It returns how many it deleted; a nil match takes all. Jobs that are claimed
+// meanwhile run, but for one that a worker claims in the midst of being deleted: it ends as canceled, and if that takes its
+// worker over a second it stays among the dead and isn't counted.
 //
 // It goes through the place in pages, with up to 16 jobs under way at a time: one job takes up to ten round trips, so many
 // thousand jobs take seconds. As a queue that is worked on moves while it is read, it goes through what waits again until

@@ -351,8 +351,13 @@ func waitingStatus(job *Job, token int64) Status {
 	return st
 }
 
+// otherQueue says that an option contradicts what is known of a job.
+func otherQueue(asked *Job, queue string) error {
+	return &jobError{fmt.Errorf("OnQueue says %q: the job is on queue %q", asked.Queue, queue)}
+}
+
 // find builds the job that Cancel and Requeue are told about by id: its queue comes from the options, else from the
-// store's row, else it is the default one.
+// store's row, else it is the default one. A row that is unfinished knows better than the options.
 func (c *Client) find(ctx context.Context, id string, opts []JobOption) (*Job, *Status, error) {
 	if err := checkName("id", id, MaxIDLength); err != nil {
 		return nil, nil, &jobError{err}
@@ -366,8 +371,12 @@ func (c *Client) find(ctx context.Context, id string, opts []JobOption) (*Job, *
 			return nil, nil, fmt.Errorf("read status: %w", err)
 		}
 	}
-	if asked.Queue == "" && row != nil {
-		asked.Queue = row.Queue
+	switch {
+	case row == nil:
+	case asked.Queue == "":
+		asked.Queue = row.queue()
+	case row.queue() != "" && asked.Queue != row.queue() && !row.State.Final():
+		return nil, nil, otherQueue(asked, row.queue())
 	}
 	asked.complete()
 	if err := CheckQueueName(asked.Queue); err != nil {

@@ -7,14 +7,18 @@ import (
 	"time"
 )
 
-// Cancel ends a job that waits, and tells the worker of one that runs to stop. The returned state says which of the
-// two it was, StateCanceled or StateRunning, or the final state that the job already had. ErrJobNotFound means that
-// neither the queue nor the store knows the id. OnQueue is needed when the job isn't on the default queue and the
-// store, if any, cannot be read.
+// Cancel ends a job that waits, and tells the worker of one that runs to stop: its handler's context ends within a second,
+// while the worker reaches the queue. The returned state says which of the two it was, StateCanceled or StateRunning, or the
+// final state that the job already had. ErrJobNotFound means that neither the queue nor the store knows the id. OnQueue is
+// needed when the job isn't on the default queue and the store, if any, cannot be read; one that contradicts an unfinished
+// row is an error.
+//
+// A job that was never enqueued, as the queue refused it, ends as canceled: enqueueing it again no longer runs it.
 //
 // It marks the job, saves the status, then removes the job: whatever crashes in between, the mark ends the job with its next
-// claim. So after a crash behind the mark, a job that waits on a queue that is paused, or has no worker, may be shown as
-// queued or scheduled, and have its unique key, until it is claimed; canceling it again ends it at once.
+// claim. So after a crash behind the mark, or when a worker puts the job back just as it is marked, it may be shown as queued,
+// scheduled or retrying, and have its unique key, until it is claimed, on a queue that is paused or has no worker; canceling
+// it again ends it at once.
 func (c *Client) Cancel(ctx context.Context, id string, opts ...JobOption) (State, error) {
 	if c.canceler == nil {
 		return "", fmt.Errorf("cancel job %q: the queue cannot cancel: %w", id, errors.ErrUnsupported)
@@ -78,6 +82,10 @@ func (c *Client) saveCanceled(ctx context.Context, mark CancelMark, row *Status)
 	case mark.Job != nil:
 		st = waitingStatus(mark.Job, 0)
 		st.Attempt, st.Crashes = mark.Job.Attempt, mark.Job.Crashes
+		if row != nil && !row.State.Final() { // it knows what was, too; that of another round does not
+			st.Attempt, st.Crashes = max(st.Attempt, row.Attempt), max(st.Crashes, row.Crashes)
+			st.MaxAttempts, st.Progress, st.Message = row.MaxAttempts, row.Progress, row.Message
+		}
 	case row != nil:
 		st = *row
 	default:
@@ -134,13 +142,16 @@ func (c *Client) requeue(ctx context.Context, asked *Job, row *Status) error {
 	if err != nil {
 		return err
 	}
-	if job == nil && row != nil && row.Job != nil {
+	if job == nil && row != nil && row.Job != nil && row.Job.ID == asked.ID {
 		job = row.Job
 	}
 	if job == nil {
 		return ErrJobNotFound
 	}
 	round := job.newRound()
+	if round.Queue != asked.Queue {
+		return otherQueue(asked, round.Queue)
+	}
 	if err := round.check(c.maxPayload); err != nil {
 		return &jobError{err}
 	}
@@ -152,7 +163,7 @@ func (c *Client) requeue(ctx context.Context, asked *Job, row *Status) error {
 	}
 	err = c.requeuer.Reopen(ctx, round)
 	if isDuplicate(err) {
-		return or(c.closeRound(ctx, round, token, err), err)
+		return or(c.closeRound(ctx, round, token, row, err), err)
 	}
 	if c.store != nil && errors.Is(err, ErrRefused) { // that would say that the job stays as it is
 		err = fmt.Errorf("the new round is recorded and not opened yet (%s): repeat it, or a sweep will", err.Error())

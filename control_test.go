@@ -146,6 +146,74 @@ func TestRefusalOfARecordedRoundIsNotClear(t *testing.T) {
 	}
 }
 
+// What a job has been through is told of it when it is canceled between two attempts, too.
+func TestCancelKeepsWhatWas(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(_ context.Context, job *worker.Job, _ ping) error {
+			job.Progress(.5, "half")
+			return worker.RetryAfter(time.Hour, errFlaky)
+		}, func(c *worker.Config) { c.Retry.MaxAttempts = 7 }).start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.after(2*time.Hour + time.Minute)
+		before := r.last(job.ID)
+		require.Equal(t, 3, before.Attempt)
+		r.cancel(job.ID)
+		after := r.last(job.ID)
+		assert.Equal(t, canceled, after.State)
+		assert.Equal(t, 3, after.Attempt)
+		assert.Equal(t, 7, after.MaxAttempts)
+		assert.Equal(t, before.Progress, after.Progress)
+		assert.Equal(t, before.Message, after.Message)
+	})
+}
+
+// Who names another queue than the job's is told so: a cancel there would reach nobody.
+func TestControlsOfAnotherQueueAreRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		client, job := r.pool.Client(), r.enqueue(1, worker.OnQueue("a"))
+		elsewhere := worker.OnQueue("b")
+		_, err := client.Cancel(t.Context(), job.ID, elsewhere)
+		for name, err := range map[string]error{
+			"cancel": err, "delete": client.Delete(t.Context(), job.ID, elsewhere), "run now": client.RunNow(t.Context(), job.ID, elsewhere),
+			"requeue": client.Requeue(t.Context(), job.ID, elsewhere),
+		} {
+			assert.ErrorContains(t, err, `OnQueue says "b": the job is on queue "a"`, name)
+		}
+		assert.Equal(t, []worker.State{queued}, r.states(job.ID))
+		r.save(worker.Status{JobID: "2", State: queued, Version: 1})
+		_, err = client.Cancel(t.Context(), "2", elsewhere)
+		assert.NoError(t, err, "its row names no queue")
+		st := *r.last(job.ID)
+		st.Queue, st.Version = "", st.Version+1 // this row's job does
+		r.save(st)
+		r.cancel(job.ID)
+		require.Equal(t, worker.PlaceDead, r.queue.Place("a", job.ID))
+		_, err = client.Cancel(t.Context(), job.ID, elsewhere)
+		assert.NoError(t, err, "it is over, wherever it was")
+		err = client.Requeue(t.Context(), job.ID, elsewhere)
+		assert.ErrorContains(t, err, `OnQueue says "b": the job is on queue "a"`, "a new round is on its own queue")
+		assert.Equal(t, canceled, r.last(job.ID).State)
+		assert.NoError(t, client.Requeue(t.Context(), job.ID))
+	})
+}
+
+// A store that mixes rows up makes no other job run.
+func TestRequeueTakesNoJobOfAnotherId(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		other, err := worker.NewJob(ping{2}, worker.WithID("2"))
+		require.NoError(t, err)
+		st, err := worker.InitialStatus(other)
+		require.NoError(t, err)
+		st.JobID, st.State = "1", worker.StateFailed
+		r.save(st)
+		require.ErrorIs(t, r.pool.Client().Requeue(t.Context(), "1"), worker.ErrJobNotFound)
+		require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", "2"))
+	})
+}
+
 // A worker may die between the Save of a job's end and its settlement: then the job waits though it is over, and a cancel
 // has no business with it. It must not end among the dead when its row says that it succeeded.
 func TestCancelLeavesAJobThatIsOver(t *testing.T) {

@@ -182,21 +182,28 @@ func TestDeleteWaitsForTheWorkerThatEndsTheJob(t *testing.T) {
 }
 
 // Somebody else requeues the job just behind Delete's look at its row: what is deleted then is the new round, and the row
-// says so.
+// tells of that one only.
 func TestDeleteOfAJobThatIsRequeuedMeanwhile(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var r *rig
 		var id string
 		requeue := sync.OnceFunc(func() { require.NoError(t, r.pool.Client().Requeue(t.Context(), id)) })
-		r = newRig(t, noop, func(c *worker.Config) { c.Queue = lateQueue{c.Queue.(*workertest.MemoryQueue), requeue} })
+		r = newRig(t, func(_ context.Context, job *worker.Job, _ ping) error {
+			job.Progress(0.5, "half")
+			return worker.Permanent(errFlaky)
+		}, func(c *worker.Config) { c.Queue = lateQueue{c.Queue.(*workertest.MemoryQueue), requeue} }).start()
 		id = r.enqueue(1).ID
-		_, err := r.pool.Client().Cancel(t.Context(), id)
-		require.NoError(t, err)
+		r.after(time.Minute)
+		r.stop()
+		require.Equal(t, failed, r.last(id).State)
 		before := r.last(id).Token()
 		require.NoError(t, r.pool.Client().Delete(t.Context(), id))
 		require.Equal(t, worker.PlaceUnknown, r.queue.Place("default", id))
 		require.Equal(t, worker.StateCanceled, r.last(id).State)
 		require.Greater(t, r.last(id).Token(), before)
+		require.Zero(t, r.last(id).Attempt)
+		require.Zero(t, r.last(id).Progress)
+		require.Empty(t, r.last(id).Message)
 	})
 }
 

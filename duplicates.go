@@ -190,11 +190,15 @@ func (c *Client) keptOut(ctx context.Context, job *Job) error {
 	return err
 }
 
-// closeRound ends a round that was recorded, and that the queue didn't open as another job has the unique key.
-func (c *Client) closeRound(ctx context.Context, round *Job, token int64, why error) error {
+// closeRound ends a round that was recorded, and that the queue didn't open as another job has the unique key: as the round
+// before had ended, where that is known.
+func (c *Client) closeRound(ctx context.Context, round *Job, token int64, before *Status, why error) error {
 	st := waitingStatus(round, 0)
-	st.State, st.Version, st.RunAt = StateCanceled, version(token, phaseFinal, 0), time.Time{}
-	st.Error = cleanText("not requeued: " + why.Error())
+	st.State, st.Error = StateCanceled, cleanText("not requeued: "+why.Error())
+	if before != nil && before.State.Final() {
+		st = *before
+	}
+	st.Version, st.RunAt, st.At = version(token, phaseFinal, 0), time.Time{}, time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	_, err := c.saveFinal(ctx, st)

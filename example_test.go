@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -193,12 +194,30 @@ func ExampleClient_Edit() {
 
 // What failed for a reason that is mended is run again.
 func ExampleClient_RequeueDead() {
-	client, _ := worker.NewClient(worker.Backend{Queue: workertest.NewQueue()})
+	ctx, stop := context.WithCancel(context.Background())
+	registry := worker.NewRegistry()
+	worker.Handle(registry, func(_ context.Context, _ *worker.Job, g Greeting) error {
+		if g.Name == "Ada" {
+			return worker.Permanent(errors.New("mail server: connection refused"))
+		}
+		stop()
+		return worker.Permanent(errors.New("nobody has this name"))
+	})
+	pool, _ := worker.NewPool(worker.Config{
+		Backend:     worker.Backend{Queue: workertest.NewQueue(), Logger: slog.New(slog.DiscardHandler)},
+		Registry:    registry,
+		Concurrency: 1,
+	})
+	client := pool.Client()
+	_, _ = client.Enqueue(ctx, Greeting{Name: "Ada"})
+	_, _ = client.Enqueue(ctx, Greeting{Name: "Rumpelstiltskin"})
+	_ = pool.Run(ctx) // both fail
+
 	n, err := client.RequeueDead(context.Background(), worker.DefaultQueue, func(info *worker.JobInfo) bool {
 		return info.State == worker.StateFailed && strings.Contains(info.Cause, "connection refused")
 	})
 	fmt.Println(n, err)
-	// Output: 0 <nil>
+	// Output: 1 <nil>
 }
 
 // A handler says more than "it failed" with the verbs.

@@ -17,7 +17,8 @@ type Inspector interface {
 	Activity(ctx context.Context, queue string) (Activity, error)
 	// List returns one page of the jobs in a place. A job that stays where it is while a listing goes on is on one of
 	// its pages. One that is before it in line and leaves, or comes, moves the others, so they may be missed, or
-	// listed twice.
+	// listed twice. A place that is none of the four of ListOptions is an error, and so is a cursor that can be seen to be
+	// no page's of this place.
 	List(ctx context.Context, queue string, opts ListOptions) (JobPage, error)
 	// Find returns one job, and ErrJobNotFound when the queue doesn't have it.
 	Find(ctx context.Context, queue, id string) (JobInfo, error)
@@ -64,12 +65,13 @@ var ErrJobChanged = errors.New("job has changed")
 // ListOptions say which jobs to list.
 type ListOptions struct {
 	// Place is where to look: PlaceWaiting lists what may be claimed now, in the order in which it will be;
-	// PlaceScheduled what waits for its time, the earliest first; PlaceHeld what is claimed, by worker and in the order
-	// of the claims; PlaceDead what failed or was canceled, the latest first.
+	// PlaceScheduled what waits for its time, the earliest first, and perhaps what fell due since the last claim, as where
+	// the queue is paused or has no worker; PlaceHeld what is claimed, by worker and in the order of the claims; PlaceDead
+	// what failed or was canceled, the latest first. It is required.
 	Place Place
-	// Worker, with PlaceHeld, lists what this worker holds. Empty means all.
+	// Worker, with PlaceHeld, lists what this worker holds; other places don't heed it. Empty means all.
 	Worker string
-	// Cursor is the Next of the page before. Empty means the first page.
+	// Cursor is the Next of the page before, of the same Queue, Place and Worker. Empty means the first page.
 	Cursor string
 	// Limit is the most jobs on the page, at most MaxPage. Zero means 100.
 	Limit int

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Queue carries jobs from producers to workers. One value serves any number of producers and consumers at once.
+// Queue carries jobs from producers to workers. One value serves any number of producers and consumers at once. Its calls,
+// those of the optional powers included, answer a queue's name that CheckQueueName refuses with an error about the name.
 //
 // Implementations of one's own are checked with workertest.TestQueue, whose rows are the full contract.
 type Queue interface {
@@ -26,7 +27,7 @@ type Queue interface {
 // ConsumeOptions are what a pool tells a queue about the worker that it opens a session for.
 type ConsumeOptions struct {
 	// MaxCrashes is how many workers a job may take down: one with as many crashes is handed out with Reject set to
-	// ErrCrashLoop. Zero means 3.
+	// ErrCrashLoop. Zero means 3; less is an error.
 	MaxCrashes int
 	// Process is what an Inspector is to tell of the worker's process. Zero: nothing.
 	Process Process
@@ -246,8 +247,9 @@ type CancelMark struct {
 
 // CancelWatcher is a Consumer that hears, while it holds them, of jobs that are to stop.
 type CancelWatcher interface {
-	// Revoked delivers the held jobs that were canceled (Cause ErrCanceled) or that the queue has lost (ErrLeaseLost).
-	// The channel is never closed; what isn't received promptly may be delivered again later, but not never.
+	// Revoked delivers the held jobs that were canceled (Cause ErrCanceled) or that the queue has lost (ErrLeaseLost). A
+	// cancel is delivered within a second after MarkCanceled has returned, while the worker reaches the queue. The channel
+	// is never closed; what isn't received promptly may be delivered again later, but not never.
 	Revoked() <-chan Revocation
 }
 
@@ -265,6 +267,7 @@ type Requeuer interface {
 	DrawToken(ctx context.Context, queue, id string) (*Job, int64, error)
 	// Reopen moves a dead job back to its queue with the new body that job encodes to, or pushes an unknown one,
 	// with attempts and crashes 0 and the checkpoint kept. A job that waits or is held stays as it is: ErrJobActive.
+	// What cannot be encoded is refused, with ErrRefused.
 	Reopen(ctx context.Context, job *Job) error
 }
 
@@ -273,7 +276,8 @@ type Pauser interface {
 	// Pause keeps all workers of a queue from claiming, until Resume, also when the server or the workers are started
 	// anew. Jobs can be enqueued and canceled meanwhile, and those that were claimed go on. Pausing twice is pausing once.
 	Pause(ctx context.Context, queue string) error
-	// Resume ends a pause: jobs are claimed again within a second. A queue that isn't paused stays as it is.
+	// Resume ends a pause: jobs are claimed again within a second, also by claims that wait already. A queue that isn't
+	// paused stays as it is.
 	Resume(ctx context.Context, queue string) error
 }
 
@@ -284,7 +288,8 @@ type Knower interface {
 }
 
 // Ticker is a Queue that remembers the last tick of each schedule: what periodic jobs need. The memory is the queue's that
-// the jobs are on; names are apart from ids. Times have whole milliseconds.
+// the jobs are on; names are apart from ids. An empty name is an error, of EnqueueTick with ErrRefused. Times have whole
+// milliseconds.
 type Ticker interface {
 	// LastTick returns the last tick of a schedule and what the queue's clock says. If it knows none it remembers begin, or
 	// its clock's time if that is earlier, and returns that.

@@ -84,6 +84,14 @@ func (s *Status) phase() int { return int(s.Version>>sequenceBits) & (1<<phaseBi
 // opens reports whether the status opens a round: the first enqueue, or a Requeue.
 func (s *Status) opens() bool { return s.phase() == phaseWaiting }
 
+// queue is the job's, which a host's store may not keep by itself: empty when nothing tells it.
+func (s *Status) queue() string {
+	if s.Queue == "" && s.Job != nil {
+		return s.Job.Queue
+	}
+	return s.Queue
+}
+
 // BringsJob reports whether a store that keeps jobs must replace the one that it has by Status.Job: the status opens a
 // round, or the job was edited while it waited. All others may leave Job alone.
 func (s *Status) BringsJob() bool {

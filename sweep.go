@@ -246,7 +246,7 @@ func (p *pass) reopen(ctx context.Context, row *Status) {
 	case errors.Is(err, ErrJobActive): // by another's Requeue, of this round or an earlier one: that is seen when it has ended
 		return
 	case isDuplicate(err):
-		err = p.client.closeRound(ctx, row.Job, row.Token(), err)
+		err = p.client.closeRound(ctx, row.Job, row.Token(), nil, err)
 	}
 	if err != nil {
 		p.note(fmt.Errorf("job %q: %w", row.JobID, err))

@@ -30,10 +30,10 @@ type Unique struct {
 type UniquePolicy struct {
 	// Until says when the key is free again.
 	Until UniqueUntil
-	// For is when the key is free at the latest, whatever became of the job: so long after the job is due, or with
-	// ForPeriod after it was enqueued. Nothing renews the key, so For should be longer than the job may wait and run, with
-	// its retries: a key that has run out lets the next job in beside the first. Zero means DefaultUniqueFor; the limit is
-	// MaxUniqueFor.
+	// For is when the key is free at the latest, whatever became of the job: so long after the job is due, as the producer's
+	// clock tells of an absolute time, or with ForPeriod after it was enqueued. Nothing renews the key, so For should be
+	// longer than the job may wait and run, with its retries: a key that has run out lets the next job in beside the first.
+	// Zero means DefaultUniqueFor; the limit is MaxUniqueFor.
 	For time.Duration
 	// Replace makes this job take the place of the one that has the key, if that is of the same type and still waits:
 	// payload, time and all else become this job's, but the waiting one keeps its id, its topic, what it counts of
@@ -154,7 +154,7 @@ type Holder struct {
 type UniqueReleaser interface {
 	// ReleaseUnique frees a queue's unique key, whichever job has it and until when, and returns that job's id: empty when
 	// the key was free. The job stays as it is, and leaves the key to whoever takes it next. Repeating it is safe while
-	// nobody has.
+	// nobody has. An empty key is an error.
 	ReleaseUnique(ctx context.Context, queue, key string) (holder string, err error)
 }
 

@@ -18,10 +18,13 @@ func TestRequeueTakesTheKeyAgain(t *testing.T) {
 	for name, misses := range map[string]int{"looked for": 0, "found by the queue": 1} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r := newRig(t, func(context.Context, *worker.Job, ping) error { return worker.Permanent(errFlaky) }).start()
+				r := newRig(t, func(context.Context, *worker.Job, ping) error {
+					time.Sleep(time.Second) // has the key meanwhile
+					return worker.Permanent(errFlaky)
+				}).start()
 				defer r.stop()
 				first := r.enqueue(1, one())
-				r.quiet()
+				r.after(2 * time.Second)
 				second := r.enqueue(2, one(), worker.After(time.Hour))
 				var err error
 				if misses > 0 {
@@ -32,14 +35,16 @@ func TestRequeueTakesTheKeyAgain(t *testing.T) {
 				found := (*worker.DuplicateError)(nil)
 				require.ErrorAs(t, err, &found)
 				require.Equal(t, second.ID, found.Holder)
-				require.True(t, r.last(first.ID).State.Final())
+				require.Equal(t, worker.StateFailed, r.last(first.ID).State)
+				require.Equal(t, errFlaky.Error(), r.last(first.ID).Error, "it is as it was")
+				require.Equal(t, 1, r.last(first.ID).Attempt)
 				require.Equal(t, worker.PlaceDead, r.queue.Place("default", first.ID))
 
 				r.cancel(second.ID)
 				r.quiet() // a worker may have claimed it meanwhile
 				require.NoError(t, r.pool.Client().Requeue(t.Context(), first.ID))
 				r.duplicate(3, first.ID)
-				r.quiet()
+				r.after(2 * time.Second)
 				require.Equal(t, worker.StateFailed, r.last(first.ID).State)
 				r.enqueue(3, one())
 			})

@@ -106,7 +106,7 @@ func jobOf(body []byte, queue, id string) *worker.Job {
 func (q *Queue) Reopen(ctx context.Context, job *worker.Job) error {
 	body, err := worker.EncodeJob(job)
 	if err != nil {
-		return fmt.Errorf("reopen: %w", err)
+		return fmt.Errorf("reopen: %w: %w", worker.ErrRefused, err)
 	}
 	const doing = "reopen a job on"
 	expiry := ""
