@@ -25,9 +25,10 @@ type attempt struct {
 	alone   bool // may take its worker down: nothing runs beside it
 	claimed time.Time
 
-	entered time.Time // when it got its slot
-	started time.Time // when its handler was called, or its Save(running) was queued
-	begun   chan bool // the answer to Save(running): run it or not
+	seated  time.Duration // when it got its slot, by the slots' clock
+	taken   time.Time     // when a hand began to run it; zero until then
+	started time.Time     // when its handler was called, or its Save(running) was queued
+	begun   chan bool     // the answer to Save(running): run it or not
 	owner   atomic.Int32
 	outcome outcome
 	parent  jobContext
@@ -37,7 +38,6 @@ type attempt struct {
 	spanCtx  context.Context // the handler's: ctx with the span of the run
 	span     trace.Span
 	cancel   context.CancelCauseFunc
-	stopTime context.CancelFunc
 	revoked  error     // why it is to stop, said before there was a context
 	canceled time.Time // when the janitor first saw ctx ended
 	over     bool      // the handler's time is up: what it still says is refused
@@ -76,10 +76,11 @@ func (c *jobContext) Value(key any) any {
 func (a *attempt) open(timeout time.Duration) {
 	a.parent = jobContext{a.session.ctx, a.job}
 	ctx, cancel := context.WithCancelCause(&a.parent)
-	timed, stopTime := context.WithTimeout(ctx, timeout)
+	timed, stop := context.WithDeadline(ctx, a.started.Add(timeout))
+	_ = stop // cancel ends the timer, too, and costs less than both
 	spanCtx, span := a.pool.tel.startProcess(timed, a)
 	a.mu.Lock()
-	a.ctx, a.cancel, a.stopTime = timed, cancel, stopTime
+	a.ctx, a.cancel = timed, cancel
 	a.spanCtx, a.span = spanCtx, span
 	if a.revoked != nil {
 		cancel(a.revoked)
@@ -137,7 +138,6 @@ func (a *attempt) close() {
 		a.timer.Stop()
 	}
 	if a.cancel != nil {
-		a.stopTime()
 		a.cancel(nil)
 	}
 }

@@ -72,9 +72,7 @@ func (d *hand) take() *attempt {
 			d.woken, h.waking = false, false
 		}
 		if len(h.due) > 0 {
-			a := h.due[0]
-			h.due[0] = nil
-			h.due = h.due[1:]
+			a := h.popLocked()
 			d.busy = true
 			h.wakeLocked()
 			return a
@@ -91,6 +89,25 @@ func (d *hand) take() *attempt {
 		h.mu.Lock()
 		d.woken = true
 	}
+}
+
+// trade lets an attempt that has got the hand's slot wait for its turn: it returns the one that has been due for longest.
+func (d *hand) trade(next *attempt) *attempt {
+	h := d.hands
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.due) == 0 {
+		return next
+	}
+	h.due = append(h.due, next)
+	return h.popLocked()
+}
+
+func (h *hands) popLocked() *attempt {
+	a := h.due[0]
+	h.due[0] = nil
+	h.due = h.due[1:]
+	return a
 }
 
 func (d *hand) freeLocked() {

@@ -94,3 +94,19 @@ func TestClosedHandsDoWhatIsDueAndEnd(t *testing.T) {
 		require.Zero(t, h.busy)
 	})
 }
+
+// What a hand that goes on in its slot would take next has not been due for as long as what waits for a hand.
+func TestWhatIsDueForLongestIsNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hands{}
+		h.init(func() {}) // no hand comes but this one
+		me, attempts := h.newHand(), newAttempts(4)
+		h.start(attempts[:2]...)
+		require.Same(t, attempts[0], me.take())
+		require.Same(t, attempts[1], me.trade(attempts[2]))
+		require.Same(t, attempts[2], me.trade(attempts[3]))
+		require.Equal(t, 2, h.busy)
+		require.Same(t, attempts[3], me.take(), "its slot is free")
+		require.Same(t, attempts[0], me.trade(attempts[0]), "nothing else is due")
+	})
+}

@@ -140,7 +140,8 @@ func (p *Pool) putBack(a *attempt, delay time.Duration) *outcome {
 
 // begin saves that the job runs, and opens its context. False means that the job is not to run and is taken care of.
 func (p *Pool) begin(a *attempt) bool {
-	a.started = time.Now()
+	a.taken = time.Now()
+	a.started = a.taken
 	if p.store != nil {
 		a.begun = make(chan bool, 1)
 		p.saves.add(saveItem{a, saveRunning})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,6 +220,9 @@ func (f *feed) claim(s *session, n int) (int, error) {
 	if start := f.pool.slots.claimed(f.share, n, attempts, took, err != nil); len(start) > 0 {
 		f.pool.hands.start(start...)
 	}
+	if slices.ContainsFunc(attempts, func(a *attempt) bool { return a.alone }) {
+		f.pool.dismissAlone() // it may have been revoked before it was in line
+	}
 	if f.ctx.Err() != nil { // RemoveQueue has given back what was here before
 		f.pool.giveBackReady(func(a *attempt) bool { return a.session == s })
 	}
@@ -320,6 +324,9 @@ func (s *session) revoke(r Revocation) {
 	s.mu.Unlock()
 	if a != nil && a.job.ID == r.ID {
 		a.revoke(readable(r.Cause))
+		if a.alone {
+			s.feed.pool.dismissAlone()
+		}
 	}
 }
 

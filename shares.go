@@ -55,10 +55,13 @@ func (s *slots) addShare(weight, limit int) *share {
 func (s *slots) change(sh *share, weight, limit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.time()
+	now, rank := s.time(), sh.weight
 	before := s.pace(sh, now)
 	sh.weight, sh.limit = max(weight, 1), limit
 	sh.paid += before - s.pace(sh, now) // its place in the line stays
+	if peers := s.peers(sh, now); s.strict && sh.weight != rank && !math.IsInf(peers, 0) {
+		sh.paid += peers - before // paces of different ranks have nothing to do with each other
+	}
 	s.forgo(sh, now)
 	s.assign()
 }
@@ -116,7 +119,7 @@ func (s *slots) expects(sh *share) time.Duration {
 	if sh.expected > 0 {
 		return sh.expected
 	}
-	return max(s.occupied, minCost)
+	return max(s.held, minCost)
 }
 
 // pace is what the queue has used, and will have with what it was given, in seconds of a slot by weight. The queue that
@@ -128,31 +131,43 @@ func (s *slots) pace(sh *share, now time.Duration) float64 {
 	return sh.paid + used/float64(sh.weight)
 }
 
-// forgo brings a queue to where the others are, so that it doesn't catch up for what it didn't want: to the one that is
-// furthest behind of those that use slots or want some. When there is none, nobody is to catch up.
+// forgo brings a queue to where the others are, so that it doesn't catch up for what it didn't want.
 func (s *slots) forgo(sh *share, now time.Duration) {
-	busy, all := math.Inf(1), math.Inf(-1)
+	sh.paid += max(0, s.peers(sh, now)-s.pace(sh, now))
+}
+
+// peers is the pace of those that a queue shares slots with: of the one that is furthest behind of those that use slots or
+// want some, and may have them. When there is none nobody is to catch up: of the one that is furthest ahead, of those that
+// use some if any does. -Inf says that it has no peers.
+func (s *slots) peers(sh *share, now time.Duration) float64 {
+	behind, full, all := math.Inf(1), math.Inf(-1), math.Inf(-1)
 	for _, other := range s.shares {
-		if other == sh || s.strict && other.weight != sh.weight {
+		if other == sh || other.retired || s.strict && other.weight != sh.weight {
 			continue
 		}
 		pace := s.pace(other, now)
 		all = max(all, pace)
-		if other.active || other.held > 0 {
-			busy = min(busy, pace)
+		switch uses := other.active || other.held > 0; {
+		case uses && s.full(other):
+			full = max(full, pace)
+		case uses:
+			behind = min(behind, pace)
 		}
 	}
-	if !math.IsInf(busy, 1) {
-		all = busy
+	switch {
+	case !math.IsInf(behind, 1):
+		return behind
+	case !math.IsInf(full, -1):
+		return full
 	}
-	sh.paid += max(0, all-s.pace(sh, now))
+	return all
 }
 
-// full reports whether the queue may have no more slots: it is at its limit, or tries with one whether it can be claimed
-// from again.
-func (sh *share) full() bool {
+// full reports whether the queue may have no more slots: it is at its limit, tries with one whether it can be claimed from
+// again, or has too many jobs that ended and cannot be settled.
+func (s *slots) full(sh *share) bool {
 	wanted := sh.granted + sh.claiming
-	return sh.limit > 0 && sh.held+wanted >= sh.limit || sh.failed && wanted > 0
+	return sh.limit > 0 && sh.held+wanted >= sh.limit || sh.failed && wanted > 0 || sh.unsaved > max(2*maxBatch, 2*s.size)
 }
 
 // late reports whether a claim under way takes much longer than those before: its server may hang, and other queues are
@@ -185,7 +200,7 @@ func (s *slots) whenLate(sh *share) <-chan time.Time {
 // next returns the queue that is to have the next slot, nil if none wants it.
 func (s *slots) next(now time.Duration) *share {
 	if len(s.shares) == 1 {
-		if sh := s.shares[0]; sh.active && !sh.full() {
+		if sh := s.shares[0]; sh.active && !s.full(sh) {
 			return sh
 		}
 		return nil
@@ -193,7 +208,7 @@ func (s *slots) next(now time.Duration) *share {
 	var best *share
 	var least float64
 	for _, sh := range s.shares {
-		if !sh.active || sh.full() || sh.late(now) {
+		if !sh.active || s.full(sh) || sh.late(now) {
 			continue
 		}
 		pace := s.pace(sh, now)
@@ -219,7 +234,7 @@ func (s *slots) before(a *share, pace float64, b *share, other float64) bool {
 // use they are not to make up for later.
 func (s *slots) keepUp(now time.Duration, weight int, pace float64) {
 	for _, sh := range s.shares {
-		if sh.full() && sh.active && (!s.strict || sh.weight == weight) {
+		if s.full(sh) && sh.active && (!s.strict || sh.weight == weight) {
 			behind := float64(sh.limit) * s.expects(sh).Seconds() / float64(sh.weight)
 			sh.paid += max(0, pace-behind-s.pace(sh, now))
 		}

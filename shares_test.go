@@ -1,208 +1,11 @@
 package worker
 
 import (
-	"container/heap"
-	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 )
-
-// The tests here run the slots as a pool would, on a clock that jumps from event to event.
-
-// crowd is one queue of such a pool.
-type crowd struct {
-	weight, limit int
-	lasts         func() time.Duration // of the next job
-	empty         bool
-	share         *share
-	asleep        bool          // its feed waits for something to claim
-	used          time.Duration // slot time of this measurement
-	began         time.Duration // when its last job did
-	longest       time.Duration // between two that began
-}
-
-// lasting is a queue with more jobs than can be run, each of which takes as long.
-func lasting(weight int, d time.Duration) *crowd {
-	return &crowd{weight: weight, lasts: func() time.Duration { return d }}
-}
-
-// mixed is one whose jobs take between least and most, most of them little.
-func mixed(weight int, least, most time.Duration) *crowd {
-	dice := rand.New(rand.NewPCG(1, uint64(weight)))
-	return &crowd{weight: weight, lasts: func() time.Duration {
-		x := dice.Float64()
-		return least + time.Duration(x*x*x*x*float64(most-least))
-	}}
-}
-
-func limited(c *crowd, limit int) *crowd {
-	c.limit = limit
-	return c
-}
-
-const (
-	ms        = time.Millisecond
-	roundTrip = ms // of a claim
-)
-
-// play is a pool of which there is nothing but the slots.
-type play struct {
-	slots  *slots
-	crowds []*crowd
-	now    time.Duration
-	since  time.Duration // when the measurement began
-	queue  events
-	runs   map[*attempt]job
-	most   int // jobs that ran at once
-}
-
-// job is one that runs.
-type job struct {
-	crowd *crowd
-	began time.Duration
-}
-
-type event struct {
-	at  time.Duration
-	run func()
-}
-
-type events []event
-
-func (e events) Len() int           { return len(e) }
-func (e events) Less(i, j int) bool { return e[i].at < e[j].at }
-func (e events) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)        { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := (*e)[len(*e)-1]
-	*e = (*e)[:len(*e)-1]
-	return last
-}
-
-func newPlay(size int, strict bool, crowds ...*crowd) *play {
-	p := &play{slots: newSlots(size, strict), crowds: crowds, runs: make(map[*attempt]job)}
-	p.slots.now = func() time.Time { return p.slots.epoch.Add(p.now) }
-	for _, c := range crowds {
-		c.share = p.slots.addShare(c.weight, c.limit)
-		p.feed(c)
-	}
-	return p
-}
-
-func (p *play) after(d time.Duration, run func()) { heap.Push(&p.queue, event{p.now + d, run}) }
-
-// feed claims, if it may.
-func (p *play) feed(c *crowd) {
-	n := p.slots.take(c.share)
-	if n > 0 {
-		p.after(roundTrip, func() { p.claimed(c, n) })
-	}
-}
-
-func (p *play) claimed(c *crowd, asked int) {
-	n := asked
-	if c.empty {
-		n = 0
-	}
-	p.start(p.slots.claimed(c.share, asked, line(c.share, n), roundTrip, false))
-	if n > 0 {
-		p.feed(c)
-		return
-	}
-	c.asleep = true
-}
-
-// fill and drain say that a queue has jobs, and that it has none.
-func (p *play) fill(c *crowd) {
-	c.empty = false
-	if c.asleep {
-		c.asleep = false
-		p.feed(c)
-	}
-}
-
-func (p *play) drain(c *crowd) { c.empty = true }
-
-func (p *play) start(attempts []*attempt) {
-	for _, a := range attempts {
-		c := p.of(a)
-		p.runs[a] = job{c, p.now}
-		c.longest, c.began = max(c.longest, p.now-c.began), p.now
-		p.after(c.lasts(), func() { p.finish(a) })
-	}
-	p.most = max(p.most, p.slots.inUse())
-}
-
-func (p *play) of(a *attempt) *crowd {
-	for _, c := range p.crowds {
-		if c.share == a.share() {
-			return c
-		}
-	}
-	return nil
-}
-
-func (p *play) finish(a *attempt) {
-	j := p.runs[a]
-	j.crowd.used += p.now - max(j.began, p.since)
-	delete(p.runs, a)
-	next, more := p.slots.finish(a, false)
-	p.slots.settled(a.share(), 1)
-	if next != nil {
-		more = append(more, next)
-	}
-	p.start(more)
-}
-
-// pass lets time pass.
-func (p *play) pass(d time.Duration) {
-	end := p.now + d
-	for len(p.queue) > 0 && p.queue[0].at <= end {
-		e := heap.Pop(&p.queue).(event)
-		p.now = e.at
-		e.run()
-		for _, c := range p.crowds {
-			select {
-			case <-c.share.wake:
-				if !c.asleep && c.share.claiming == 0 {
-					p.feed(c)
-				}
-			default:
-			}
-		}
-	}
-	p.now = end
-}
-
-// measure lets time pass and returns what part of the slots that were used each queue had.
-func (p *play) measure(d time.Duration) (shares []float64) {
-	p.since = p.now
-	for _, c := range p.crowds {
-		c.used, c.longest, c.began = 0, 0, p.now
-	}
-	p.pass(d)
-	for _, j := range p.runs {
-		j.crowd.used += p.now - max(j.began, p.since)
-	}
-	var all time.Duration
-	for _, c := range p.crowds {
-		all += c.used
-	}
-	for _, c := range p.crowds {
-		shares = append(shares, c.used.Seconds()/all.Seconds())
-	}
-	return shares
-}
-
-// near asserts that shares are within a tenth of what is wanted.
-func near(t *testing.T, want, got []float64, when string) {
-	t.Helper()
-	for i := range want {
-		assert.InEpsilon(t, want[i], got[i], .1, "%s: share %d of %v", when, i, got)
-	}
-}
 
 func TestSharesUnderLoadAreThoseOfTheWeights(t *testing.T) {
 	const short, long = 5 * ms, 2 * time.Second
@@ -348,6 +151,39 @@ func TestWhoComesDoesNotGetWhatAnotherMayNotUse(t *testing.T) {
 	p.fill(late)
 	p.pass(50 * ms)
 	near(t, []float64{.1, .45, .45}, p.measure(time.Second), "from the beginning")
+}
+
+// What a queue at its limit, or one that is being removed, has fallen behind by is nothing that others could have had.
+func TestWhoComesIsWhereThoseAreThatWantSlots(t *testing.T) {
+	for name, leaving := range map[string]bool{"at its limit": false, "leaving": true} {
+		behind, busy, late := lasting(1, 10*time.Minute), lasting(1, 100*ms), lasting(1, 100*ms)
+		if !leaving {
+			behind.limit = 1
+		}
+		p := newPlay(10, false, behind, busy, late)
+		behind.share.expected = 10 * time.Minute // by earlier jobs
+		p.drain(late)
+		p.pass(25 * time.Minute)
+		if leaving {
+			p.slots.retire(behind.share)
+			p.pass(time.Minute)
+		}
+		p.fill(late)
+		p.pass(2 * time.Second)
+		got := p.measure(10 * time.Second)
+		assert.InEpsilon(t, got[1], got[2], .1, "%s: %v", name, got)
+	}
+}
+
+func TestWhoComesToQueuesAtTheirLimitsHasATurn(t *testing.T) {
+	s := newSlots(4, false)
+	first, second, idle, late := s.addShare(1, 2), s.addShare(1, 2), s.addShare(1, 0), s.addShare(1, 0)
+	for _, sh := range []*share{first, second} {
+		s.claimed(sh, s.take(sh), line(sh, 2), 1, false)
+	}
+	idle.paid, second.paid = 1000, 10
+	assert.Zero(t, s.take(late))
+	assert.InDelta(t, 10, late.paid, 1)
 }
 
 func TestARetiredShareTellsWhenItHasNothingLeft(t *testing.T) {

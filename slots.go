@@ -30,9 +30,11 @@ type slots struct {
 	alone    []*attempt // jobs that may take their worker down: each runs with nothing beside it
 	solitary bool       // one of them is running
 	blocked  block
-	unsaved  int           // finished, not settled
-	occupied time.Duration // moving average of how long a job holds its slot
-	slow     bool          // jobs claimed ahead found no slot in time, and no job has ended since
+	slow     bool // jobs claimed ahead found no slot in time, and no job has ended since
+
+	// Moving averages of how long a job holds its slot, and of that without what it first waits for a CPU. The look-ahead
+	// follows the second: by the first each claim would bring fewer jobs just when there is the most to do.
+	held, ran time.Duration
 }
 
 // block is a set of reasons to claim nothing.
@@ -166,9 +168,6 @@ func (sh *share) signal() {
 
 // free returns how many slots may be given out. What a late claim was to fill may: if it brings jobs after all, they wait.
 func (s *slots) free(now time.Duration) int {
-	if s.unsaved > max(2*maxBatch, 2*s.size) {
-		return 0
-	}
 	free := s.size + s.ahead() - s.running - len(s.ready)
 	for _, sh := range s.shares {
 		free -= sh.granted
@@ -179,10 +178,10 @@ func (s *slots) free(now time.Duration) int {
 	return free
 }
 
-// ahead is how many jobs will start within one round trip, by the averages: that of the queue which answers soonest, so
-// that nothing claimed from it waits for long.
+// ahead is how many jobs could start within one round trip, by the averages: that of the queue which answers soonest, so
+// that nothing claimed from it waits for long; and no more than do start in half the time after which they are given back.
 func (s *slots) ahead() int {
-	if s.size == 1 || s.occupied == 0 || s.slow {
+	if s.size == 1 || s.ran == 0 || s.slow {
 		return 0
 	}
 	claim := time.Duration(0)
@@ -191,7 +190,8 @@ func (s *slots) ahead() int {
 			claim = sh.claim
 		}
 	}
-	return int(min(maxAhead, float64(s.size)*float64(claim)/float64(s.occupied)))
+	size := float64(s.size)
+	return int(min(maxAhead, size*float64(claim)/float64(s.ran), size*float64(maxAheadWait/2)/float64(s.held)))
 }
 
 func (s *slots) startable(now time.Time) (start []*attempt) {
@@ -221,22 +221,23 @@ func (s *slots) pop(now time.Time) (a *attempt) {
 		return nil
 	}
 	s.running++
-	a.entered = now
-	a.share().started(now.Sub(s.epoch))
+	a.seated = now.Sub(s.epoch)
+	a.share().started(a.seated)
 	return a
 }
 
 // finish frees the slot of a job and returns the next job for it, nil when there is none. More may be startable after a
-// job that ran alone: they are returned as well. What was refused says nothing about how long jobs take.
-func (s *slots) finish(a *attempt, refused bool) (next *attempt, more []*attempt) {
+// job that ran alone: they are returned as well. A job that never began says nothing about how long jobs take.
+func (s *slots) finish(a *attempt) (next *attempt, more []*attempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, sh := s.now(), a.share()
-	s.ended(sh, a.entered.Sub(s.epoch), now.Sub(s.epoch))
+	s.ended(sh, a.seated, now.Sub(s.epoch))
 	s.running--
 	s.letGo(sh)
-	if took := now.Sub(a.entered); took > 0 && !refused {
-		average(&s.occupied, took)
+	if ran := now.Sub(a.taken); !a.taken.IsZero() && ran > 0 {
+		average(&s.ran, ran)
+		average(&s.held, now.Sub(s.epoch)-a.seated)
 		s.slow = false
 	}
 	wasAlone := s.solitary
@@ -255,7 +256,6 @@ func (s *slots) finish(a *attempt, refused bool) (next *attempt, more []*attempt
 func (s *slots) letGo(sh *share) {
 	sh.held--
 	sh.unsaved++
-	s.unsaved++
 	sh.tellQuiet() // it may have been dropped before
 }
 
@@ -271,7 +271,6 @@ func (s *slots) settled(sh *share, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh.unsaved -= n
-	s.unsaved -= n
 	sh.tellQuiet()
 	s.assign()
 }
@@ -303,7 +302,7 @@ func (s *slots) slowDown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slow = true
-	s.occupied = max(s.occupied, time.Duration(s.size)*maxAheadWait)
+	s.ran = max(s.ran, time.Duration(s.size)*maxAheadWait)
 }
 
 // waiting reports whether claimed jobs wait for a slot.

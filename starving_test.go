@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
 )
@@ -32,6 +33,44 @@ func (q partlyDown) Consume(ctx context.Context, queue string, opts worker.Consu
 		return c.Claim(ctx, opts)
 	}
 	return oddConsumer{Consumer: c, claim: claim}, nil
+}
+
+// A job with its last crash to spend waits until nothing runs beside it, and nothing is claimed meanwhile. When it is
+// canceled it ends at once, and the queues go on.
+func TestACancelEndsWhatWaitsToRunAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		block := make(chan struct{})
+		r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error {
+			if p.N == 1 {
+				<-block
+			}
+			return nil
+		}, serving(2, map[string]worker.QueueConfig{"a": {}, "b": {}}), func(c *worker.Config) { c.MaxCrashes = 2 })
+		suspect := r.enqueue(2, worker.OnQueue("b"))
+		dying, err := r.queue.Consume(t.Context(), "b", worker.ConsumeOptions{MaxCrashes: 2})
+		require.NoError(t, err)
+		claimed, err := dying.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+		require.NoError(t, err)
+		require.Len(t, claimed, 1)
+		r.enqueue(1, worker.OnQueue("a"))
+		r.start()
+		r.after(time.Second)
+		r.queue.Crash(dying)
+		r.after(20 * time.Second)
+		require.Equal(t, worker.PlaceHeld, r.queue.Place("b", suspect.ID), "it waits for the other one to end")
+		next := r.enqueue(2, worker.OnQueue("a"))
+		r.after(20 * time.Second)
+		require.Equal(t, queued, r.last(next.ID).State)
+
+		state, err := r.pool.Client().Cancel(t.Context(), suspect.ID, worker.OnQueue("b"))
+		require.NoError(t, err)
+		assert.Equal(t, running, state)
+		r.after(time.Second)
+		assert.Equal(t, worker.StateCanceled, r.last(suspect.ID).State)
+		assert.Equal(t, succeeded, r.last(next.ID).State)
+		close(block)
+		r.stop()
+	})
 }
 
 // The server of one queue may be down, as a node of a cluster, while that of another is well.

@@ -127,6 +127,37 @@ func TestStrictPoolServesLowerQueuesWhenNothingElseWaits(t *testing.T) {
 	})
 }
 
+// A queue that comes to have the weight of another one has equal shares from then on, whatever either had before.
+func TestAStrictPoolsRanksForgetWhatWasBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		lowFirst, highThen time.Duration
+		queue              string
+		weight             int
+	}{
+		"raised":  {lowFirst: time.Minute, highThen: time.Second, queue: "low", weight: 10},
+		"lowered": {highThen: 5 * time.Minute, queue: "high", weight: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				y := newTally()
+				r := newRig(t, y.handler, withoutStore, serving(2, map[string]worker.QueueConfig{"high": {Weight: 10}, "low": {Weight: 1}}),
+					func(c *worker.Config) { c.Strict = true })
+				r.load("low", 4000, 100)
+				r.start()
+				defer r.stop()
+				r.after(c.lowFirst)
+				r.load("high", 10_000, 100)
+				r.after(c.highThen)
+				r.setQueue(c.queue, worker.QueueConfig{Weight: c.weight})
+				y.take()
+				r.after(time.Minute)
+				ran := y.take()
+				assert.InEpsilon(t, ran["low"], ran["high"], .05, "%v", ran)
+			})
+		})
+	}
+}
+
 func TestQueuesChangeWhileThePoolRuns(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		y := newTally()

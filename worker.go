@@ -265,18 +265,22 @@ func (p *Pool) work() {
 		if a = me.take(); a == nil {
 			return
 		}
-		for next := a; next != nil; next = p.next(a) {
-			a = next
+		for {
 			if !p.process(a) {
 				return
 			}
+			next := p.next(a)
+			if next == nil {
+				break
+			}
+			a = me.trade(next)
 		}
 	}
 }
 
 // next frees the slot of an attempt that ended and returns the next one for it.
 func (p *Pool) next(a *attempt) *attempt {
-	next, more := p.slots.finish(a, a.started.IsZero())
+	next, more := p.slots.finish(a)
 	if len(more) > 0 {
 		p.hands.start(more...)
 	}
@@ -337,6 +341,13 @@ func (p *Pool) giveBackReady(match func(*attempt) bool) int {
 		p.record(a, p.putBack(a, 0))
 	}
 	return len(gone)
+}
+
+// dismissAlone ends the jobs that wait to run alone and are not to start any more, as nothing is claimed while one waits.
+func (p *Pool) dismissAlone() {
+	for _, a := range p.slots.withdraw(func(a *attempt) bool { return a.alone && a.revokedBy() != nil }) {
+		p.record(a, p.refuse(a))
+	}
 }
 
 // pause waits, and reports false when the pool's time is up. The end of draining cuts one pause short.
