@@ -89,7 +89,9 @@ func (g *gauges) register(m metric.Meter) (metric.Registration, error) {
 		metric.WithDescription("For how long the job that is next in line could have run. Aggregate by max."))
 	workers, err5 := m.Int64ObservableGauge(metricWorkers, metric.WithUnit("{worker}"),
 		metric.WithDescription("Sessions that are open on the queue. Aggregate by max."))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	paused, err6 := m.Int64ObservableGauge(metricPaused, metric.WithUnit("{queue}"),
+		metric.WithDescription("1 while the queue is paused, else 0. Aggregate by max."))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return nil, err
 	}
 	return m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
@@ -104,9 +106,17 @@ func (g *gauges) register(m metric.Meter) (metric.Registration, error) {
 			}
 			o.ObserveFloat64(age, s.OldestAge.Seconds(), metric.WithAttributes(queue))
 			o.ObserveInt64(workers, int64(s.Workers), metric.WithAttributes(queue))
+			o.ObserveInt64(paused, oneIf(s.Paused), metric.WithAttributes(queue))
 		}
 		return nil
-	}, active, slots, depth, age, workers)
+	}, active, slots, depth, age, workers, paused)
+}
+
+func oneIf(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // collect returns the samples that are not too old to tell, and sees that they are taken anew.

@@ -71,6 +71,24 @@ func TestGaugesAreSampledWhileSomebodyCollects(t *testing.T) {
 	})
 }
 
+func TestAPausedQueueSaysSo(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		rec := record()
+		r := newRig(t, noop, rec.by).start()
+		paused := func() int64 {
+			rec.metrics(t)
+			r.after(16 * time.Second)
+			return rec.metrics(t)["worker.queue.paused"].Data.(metricdata.Gauge[int64]).DataPoints[0].Value
+		}
+		assert.Zero(t, paused())
+		require.NoError(t, r.pool.Client().Pause(t.Context(), worker.DefaultQueue))
+		assert.EqualValues(t, 1, paused())
+		require.NoError(t, r.pool.Client().Resume(t.Context(), worker.DefaultQueue))
+		assert.Zero(t, paused())
+		r.stop()
+	})
+}
+
 func TestARemovedQueueHasNoGauges(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		rec := record()

@@ -35,6 +35,7 @@ const (
 	metricDepth     = "worker.queue.depth"
 	metricOldestAge = "worker.queue.oldest.age"
 	metricWorkers   = "worker.queue.workers"
+	metricPaused    = "worker.queue.paused"
 	metricStatusLag = "worker.status.lag"
 	metricDropped   = "worker.notify.dropped"
 

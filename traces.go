@@ -29,10 +29,9 @@ var saveSpans = &spanKind{name: "save statuses", opts: []trace.SpanStartOption{
 // installed later is noticed, and till then a job pays for no span that nobody sees.
 func (t *telemetry) start(ctx context.Context, kind *spanKind, more ...trace.SpanStartOption) (context.Context, trace.Span) {
 	parent := trace.SpanContextFromContext(ctx)
-	if until := t.noSDKUntil.Load(); until != 0 && (!parent.IsValid() || parent.IsRemote()) {
-		if time.Now().UnixNano() < until {
-			return ctx, noSpan
-		}
+	unseen := !parent.IsValid() || parent.IsRemote()
+	if unseen && t.noSDKUntil.Load() != 0 && t.silent(time.Now()) { // who has an SDK need not pay for the clock
+		return ctx, noSpan
 	}
 	opts := kind.opts
 	if len(more) > 0 {
@@ -46,6 +45,9 @@ func (t *telemetry) start(ctx context.Context, kind *spanKind, more ...trace.Spa
 	t.noSDKUntil.Store(time.Now().Add(noSDKPause).UnixNano())
 	return ctx, noSpan
 }
+
+// silent reports whether no span is asked for at this time.
+func (t *telemetry) silent(now time.Time) bool { return now.UnixNano() < t.noSDKUntil.Load() }
 
 // open asks the SDK, whose samplers and processors may be the host's: when one panics there is no span.
 func (t *telemetry) open(ctx context.Context, name string, opts []trace.SpanStartOption) (started context.Context, span trace.Span) {
@@ -114,6 +116,9 @@ func (t *telemetry) finishSend(ctx context.Context, s sending, jobs []*Job, err 
 func (t *telemetry) startProcess(ctx context.Context, a *attempt) (context.Context, trace.Span) {
 	job, f := a.job, a.session.feed
 	if len(job.Headers) == 0 && job.PreviousTrace == "" {
+		if t.silent(a.started) { // the pool has left the host's span behind: there is no parent to look for
+			return ctx, noSpan
+		}
 		ctx, span := t.start(ctx, f.kinds.process)
 		describe(span, job)
 		return ctx, span

@@ -218,6 +218,9 @@ var gaugesOfTheScript = map[string][]string{
 	"worker.queue.workers": {
 		"default 1",
 	},
+	"worker.queue.paused": {
+		"default 0",
+	},
 }
 
 // In the end. A job that nobody has claimed before waits for its save, its push and its claim: 27 ms.

@@ -144,7 +144,7 @@ func conditions(t *testing.T) (found []string) {
 			found = append(found, rule.Record)
 		}
 	}
-	require.Len(t, found, 7)
+	require.Len(t, found, 8)
 	return found
 }
 
@@ -197,10 +197,10 @@ func TestEveryQueryOfDashboardAlertsAndDocsHasData(t *testing.T) {
 
 	p.wait(t, 90*time.Second)
 	expressions := slices.Concat(targets(t), conditions(t), documented(t))
-	assert.ElementsMatch(t, p.metrics(t), metricsIn(expressions), "each metric is shown, and none that doesn't exist")
 	for _, expr := range expressions {
 		eventually(t, "a query has data", p.has(expr))
 	}
+	assert.ElementsMatch(t, p.metrics(t), metricsIn(expressions), "each metric is shown, and none that doesn't exist")
 	for _, v := range variables(t) {
 		assert.NotEmpty(t, p.values(t, v.label, v.selector), "the dashboard's choice of a %s", v.name)
 	}
