@@ -182,6 +182,7 @@ func (h *header) scan(s string) bool {
 		return false
 	}
 	s = s[1:]
+	var digits [20]byte // as many as a number can have
 	for len(s) > 5 && s[0] == '"' && s[2] == '"' && s[3] == ':' {
 		name := s[1]
 		s = s[4:]
@@ -209,7 +210,7 @@ func (h *header) scan(s string) bool {
 				return false
 			}
 			n, err := strconv.ParseInt(s[:end], 10, 64)
-			if err != nil || strconv.FormatInt(n, 10) != s[:end] || !h.setInt(name, n) {
+			if err != nil || string(strconv.AppendInt(digits[:0], n, 10)) != s[:end] || !h.setInt(name, n) {
 				return false
 			}
 			s = s[end:]

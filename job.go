@@ -63,8 +63,9 @@ type Job struct {
 	// when that ends by the producer's clock, for whoever looks at the job later. Zero means now.
 	RunAt time.Time
 	// ExpiresAt is the time after which no attempt starts any more, be it the first or a later one: the job fails with
-	// ErrExpired when it is claimed. The queue's clock decides at the claim, and the worker's how long the job waits from
-	// then until it starts. Zero means never.
+	// ErrExpired when it is claimed. One that fails and would be retried after it fails at once, with the handler's error.
+	// The queue's clock decides at the claim, and the worker's how long the job waits from then until it starts. Zero means
+	// never.
 	ExpiresAt time.Time
 	// EnqueuedAt is when the job, or its current round, was enqueued, by the producer's clock, in milliseconds.
 	EnqueuedAt time.Time

@@ -189,8 +189,9 @@ func (s *ticking) job(tick time.Time) (job *Job, err error) {
 			wrong = fmt.Errorf("its job is on queue %q, and that of the first tick was on %q", j.Queue, s.queue)
 		}
 		j.ID = s.Name + "@" + tickText(tick)
-		if j.Delay == 0 {
-			j.RunAt = tick
+		j.RunAt = tick
+		if j.Delay > 0 { // counted from the tick, not from when it is enqueued
+			j.RunAt, j.Delay = tick.Add(j.Delay), 0
 		}
 	}))
 	if err == nil {

@@ -107,9 +107,17 @@ func (r *Registry) Handle(jobType string, h Handler, defaults ...JobOption) {
 
 // checkDefaults refuses options that a worker could not apply, since the job is already where it is.
 func checkDefaults(set *Job) error {
-	if set.ID != "" || set.Queue != "" || set.Topic != "" || set.Key != "" || set.Headers != nil ||
-		set.Delay != 0 || !set.RunAt.IsZero() || !set.ExpiresAt.IsZero() {
-		return fmt.Errorf("a handler can set only Timeout and the retry policy")
+	for _, field := range []struct {
+		name string
+		set  bool
+	}{
+		{"ID", set.ID != ""}, {"Queue", set.Queue != ""}, {"Topic", set.Topic != ""}, {"Key", set.Key != ""},
+		{"Headers", set.Headers != nil}, {"Unique", set.Unique != nil}, {"Delay", set.Delay != 0},
+		{"RunAt", !set.RunAt.IsZero()}, {"ExpiresAt", !set.ExpiresAt.IsZero()},
+	} {
+		if field.set {
+			return fmt.Errorf("%s is set: a handler can set only Timeout and the retry policy", field.name)
+		}
 	}
 	if set.Timeout < 0 {
 		return negative("Timeout", set.Timeout)

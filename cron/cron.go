@@ -28,8 +28,9 @@ type Schedule struct {
 }
 
 // Parse reads a cron text: minute, hour, day of the month, month and day of the week (0 and 7 are Sunday), or @hourly,
-// @daily, @weekly, @monthly, @yearly. When both days are restricted, either will do. Names of months and weekdays, L for
-// the last day, 15W for the workday nearest to the 15th, 5L and 5#2 for the last and the second Friday are understood.
+// @daily, @weekly, @monthly, @yearly. When both days are restricted, either will do; one that begins with *, as */2 does, is
+// no restriction in this, and both have to fit. Names of months and weekdays, L for the last day, 15W for the workday
+// nearest to the 15th, 5L and 5#2 for the last and the second Friday are understood.
 //
 // The times are those of location; nil means UTC, so that replicas agree wherever they run. A text that begins with
 // CRON_TZ= or TZ= and the name of a time zone, "CRON_TZ=Europe/Berlin 30 2 * * *", names its own; the program must have the
@@ -86,6 +87,9 @@ func (s *Schedule) takeFields(text string) error {
 	if len(fields) != 5 {
 		return fmt.Errorf("%d fields: there must be 5, from minute to day of the week", len(fields))
 	}
+	if err := checkNames(fields); err != nil {
+		return err
+	}
 	fields, err := gronx.Segments(strings.Join(fields, " ")) // with a second before them, and numbers for names
 	if err == nil {
 		err = checkFields(fields)
@@ -101,12 +105,36 @@ func (s *Schedule) takeFields(text string) error {
 	return nil
 }
 
+// words are what has letters in a field, and names what they may be in each of the five: L and W follow a number.
+var (
+	words    = regexp.MustCompile(`\w*[^\W\d]\w*`)
+	months   = regexp.MustCompile(`^(?:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)$`)
+	weekdays = regexp.MustCompile(`^(?:SUN|MON|TUE|WED|THU|FRI|SAT|\d)?L?$`)
+	letters  = regexp.MustCompile(`^\d*[LW]$`)
+	names    = [...]*regexp.Regexp{letters, letters, letters, months, weekdays}
+)
+
+// checkNames refuses names where they are none: the parser makes numbers of them in the midst of any field.
+func checkNames(fields []string) error {
+	for i, field := range fields {
+		for _, word := range words.FindAllString(field, -1) {
+			if !names[i].MatchString(strings.ToUpper(word)) {
+				return fmt.Errorf("%s %q: %q is neither a number nor a name of this field", fieldNames[i+1], field, word)
+			}
+		}
+	}
+	return nil
+}
+
 // checkFields has the parser look at each part of each field, as by itself it stops at the first that decides.
 func checkFields(fields []string) error {
 	checker := gronx.SegmentChecker{}
 	checker.SetRef(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 	for i, field := range fields {
 		for part := range strings.SplitSeq(field, ",") {
+			if part != field && (part == "*" || part == "?") {
+				return fmt.Errorf("%s %q: %s leaves the others nothing to add", fieldNames[i], field, part)
+			}
 			_, err := checker.CheckDue(part, i)
 			if err == nil {
 				err = checkPart(part, i)
@@ -119,28 +147,38 @@ func checkFields(fields []string) error {
 	return nil
 }
 
-// special is a part that names a day by a letter or a number behind it: 15W, 5L, 5#2.
-var special = regexp.MustCompile(`^(\d+)(?:[LW]|#(\d+))$`)
+// plain is a part of numbers: *, 5, 1-5, with a step or none. special is one that names a day by a letter or a number behind
+// it: 15W, 5L, 5#2.
+var (
+	plain   = regexp.MustCompile(`^(?:[*?]|(\d+)(?:-\d+)?)(?:/\d+)?$`)
+	special = regexp.MustCompile(`^(\d+)(?:[LW]|#(\d+))$`)
+)
 
-const dayOfWeek = 5 // among the fields
+// limits are the least and the largest number of each field.
+var limits = [...][2]int{{0, 59}, {0, 59}, {0, 23}, {1, 31}, {1, 12}, {0, 7}}
 
 // checkPart refuses what the parser takes for something else than it says.
 func checkPart(part string, field int) error {
 	if strings.Count(part, "/") > 1 {
 		return fmt.Errorf("%q has more than one step", part)
 	}
-	match := special.FindStringSubmatch(part)
-	if match == nil {
+	match, nth := plain.FindStringSubmatch(part), ""
+	if day := special.FindStringSubmatch(part); day != nil {
+		match, nth = day, day[2]
+	}
+	switch {
+	case part == "L":
+		return nil
+	case match == nil:
+		return fmt.Errorf("%q is neither a number nor a range nor a day", part)
+	case match[1] == "": // *
 		return nil
 	}
-	least, most := 1, 31
-	if field == dayOfWeek {
-		least, most = 0, 7
+	least, most := limits[field][0], limits[field][1]
+	if first, err := strconv.Atoi(match[1]); err != nil || first < least || first > most {
+		return fmt.Errorf("%q: it must lie between %d and %d", part, least, most)
 	}
-	if day, err := strconv.Atoi(match[1]); err != nil || day < least || day > most {
-		return fmt.Errorf("%q: the day must lie between %d and %d", part, least, most)
-	}
-	if nth := match[2]; nth != "" && (len(nth) > 1 || nth < "1" || nth > "5") {
+	if nth != "" && (len(nth) > 1 || nth < "1" || nth > "5") {
 		return fmt.Errorf("%q: a month has the same weekday five times at most", part)
 	}
 	return nil
