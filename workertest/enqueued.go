@@ -22,8 +22,7 @@ const maxListed = 10 // jobs in a message
 // payload does not decode into P.
 func Enqueued[P worker.Payload](t T, q *MemoryQueue, opts ...worker.JobOption) []P {
 	t.Helper()
-	want := wish{set: apply(opts)}
-	want.job = want.set
+	want := wishOf(nil, opts)
 	var payloads []P
 	for _, job := range q.unfinished() {
 		if job.Type != jobType[P]() || len(want.fields(job)) > 0 {
@@ -49,7 +48,7 @@ func RequireEnqueued(t T, q *MemoryQueue, payload worker.Payload, opts ...worker
 		t.Fatalf("require enqueued: %v", err)
 		return nil
 	}
-	want := wish{job: copyJob(job), set: apply(opts)}
+	want := wishOf(copyJob(job), opts)
 	jobs := q.unfinished()
 	for _, job := range jobs {
 		if len(want.differences(job)) == 0 {
@@ -81,7 +80,23 @@ func jobType[P worker.Payload]() string {
 }
 
 // wish is what a job is to be like: as job is, in the fields that are not zero in set.
-type wish struct{ job, set *worker.Job }
+type wish struct {
+	job, set *worker.Job
+	lives    bool // it expires so long after it was enqueued, not at a time
+}
+
+// wishOf makes a wish of options; a nil job is what they set.
+func wishOf(job *worker.Job, opts []worker.JobOption) wish {
+	w := wish{job: job, set: apply(opts)}
+	if job == nil {
+		w.job = w.set
+	}
+	if !w.set.ExpiresAt.IsZero() { // ExpireAfter counts from when it is applied, ExpireAt doesn't
+		time.Sleep(time.Nanosecond) // time has to pass, in a bubble, too
+		w.lives = !apply(opts).ExpiresAt.Equal(w.set.ExpiresAt)
+	}
+	return w
+}
 
 // complaint lists what the queue has instead, those of the wanted type first.
 func (w wish) complaint(jobs []*worker.Job) string {
@@ -151,6 +166,10 @@ func (w wish) fields(job *worker.Job) (differ []difference) {
 		}
 		wanted, found := want.Field(i).Interface(), got.Field(i).Interface()
 		switch field.Name {
+		case "ExpiresAt":
+			if w.lives {
+				wanted, found = lives(w.job, job)
+			}
 		case "Delay": // it doesn't travel
 			wanted, found = w.set.Delay.Truncate(time.Millisecond), delayOf(job)
 		case "Headers":
@@ -163,6 +182,20 @@ func (w wish) fields(job *worker.Job) (differ []difference) {
 		}
 	}
 	return differ
+}
+
+// lives returns for how long the wanted job would live, were it enqueued now, and for how long one was to; zero is for ever.
+// What a producer takes from the option to the enqueue, under a second, is nothing.
+func lives(wanted, job *worker.Job) (want, got time.Duration) {
+	want = time.Until(wanted.ExpiresAt)
+	if job.ExpiresAt.IsZero() {
+		return want, 0
+	}
+	got = job.ExpiresAt.Sub(job.EnqueuedAt)
+	if (want - got).Abs() < time.Second {
+		got = want
+	}
+	return want, got
 }
 
 // delayOf is the delay that a job was enqueued with.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -99,6 +100,7 @@ func TestRequireEnqueued(t *testing.T) {
 		"after":   {worker.After(90 * time.Second), worker.After(91 * time.Second)},
 		"at":      {worker.At(due), worker.At(due.Add(time.Second))},
 		"expiry":  {worker.ExpireAt(due), worker.ExpireAt(due.Add(time.Second))},
+		"life":    {worker.ExpireAfter(time.Hour), worker.ExpireAfter(time.Hour + 2*time.Second)},
 		"max":     {worker.MaxAttempts(2), worker.MaxAttempts(3)},
 		"timeout": {worker.Timeout(time.Minute), worker.Timeout(time.Hour)},
 		"policy": {worker.WithRetry(worker.RetryPolicy{Window: time.Hour}),
@@ -115,6 +117,23 @@ func TestRequireEnqueued(t *testing.T) {
 			assert.Contains(t, got, "no such job is enqueued: letter")
 		})
 	}
+}
+
+// A job that expires so long after its enqueue does so whenever one looks.
+func TestRequireEnqueuedComparesLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		queue := workertest.NewQueue()
+		sent := send(t, queue, greeting{"Ada"}, worker.ExpireAfter(time.Hour))
+		time.Sleep(10 * time.Minute)
+		workertest.RequireEnqueued(t, queue, greeting{"Ada"}, worker.ExpireAfter(time.Hour))
+		workertest.RequireEnqueued(t, queue, greeting{"Ada"}, worker.ExpireAt(sent.ExpiresAt))
+		assert.Len(t, workertest.Enqueued[greeting](t, queue, worker.ExpireAfter(time.Hour)), 1)
+		assert.Empty(t, workertest.Enqueued[greeting](t, queue, worker.ExpireAfter(50*time.Minute)))
+		assert.Empty(t, workertest.Enqueued[greeting](t, queue, worker.ExpireAt(time.Now().Add(time.Hour))))
+		send(t, queue, greeting{"Bob"})
+		lasting := workertest.Enqueued[greeting](t, queue, worker.ExpireAfter(500*time.Millisecond))
+		assert.Empty(t, lasting, "one that never expires doesn't live for a moment")
+	})
 }
 
 func TestRequireEnqueuedReturnsTheFirst(t *testing.T) {

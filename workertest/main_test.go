@@ -93,7 +93,7 @@ func testRows[S, B any](
 	t.Helper()
 	run := func(t *testing.T, r row[B], open func(*config) S) *trial {
 		return try(t, func(t tb) {
-			c := newConfig([]Option{WithPatience(2 * time.Second)})
+			c := newConfig([]Option{WithPatience(2 * time.Second), InBubble()})
 			backend := open(&c)
 			r.run(bench(t, c, backend))
 		})

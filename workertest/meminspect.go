@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -30,7 +31,7 @@ func (q *MemoryQueue) Queues(ctx context.Context) ([]string, error) {
 
 // Activity implements worker.Inspector.
 func (q *MemoryQueue) Activity(ctx context.Context, queue string) (worker.Activity, error) {
-	if err := q.begin(ctx, "Activity"); err != nil {
+	if err := q.beginOn(ctx, "Activity", queue); err != nil {
 		return worker.Activity{}, err
 	}
 	q.mu.Lock()
@@ -80,35 +81,17 @@ func (l *lane) count(action worker.Action) {
 	l.minutes[minute] = m
 }
 
-// List implements worker.Inspector. A cursor is a place in line, or the last entry's key and id.
+// List implements worker.Inspector. A cursor is a place in line, or the last entry's key.
 func (q *MemoryQueue) List(ctx context.Context, queue string, opts worker.ListOptions) (page worker.JobPage, err error) {
-	if err := q.begin(ctx, "List"); err != nil {
+	if err := q.beginOn(ctx, "List", queue); err != nil {
 		return page, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.laneLocked(queue)
-	var all []*entry
-	for _, line := range []*list.List{&l.suspects, &l.pending} {
-		for el := line.Front(); el != nil && opts.Place == worker.PlaceWaiting; el = el.Next() {
-			all = append(all, el.Value.(*entry))
-		}
-	}
-	from := 0
-	if opts.Place == worker.PlaceWaiting {
-		if opts.Cursor != "" {
-			if from, err = strconv.Atoi(opts.Cursor); err != nil || from < 0 {
-				return page, errCursor
-			}
-		}
-	} else {
-		all = l.sorted(opts)
-		from, _ = slices.BinarySearchFunc(all, opts.Cursor, func(e *entry, cursor string) int {
-			if e.key(opts.Place) <= cursor {
-				return -1
-			}
-			return 1
-		})
+	all, from, err := l.listing(opts)
+	if err != nil {
+		return page, fmt.Errorf("list the jobs of %s: %w", queue, err)
 	}
 	all = all[min(from, len(all)):]
 	for _, e := range all[:min(opts.PageLimit(), len(all))] {
@@ -124,12 +107,55 @@ func (q *MemoryQueue) List(ctx context.Context, queue string, opts worker.ListOp
 	return page, nil
 }
 
+// listing returns all entries of a place in their order, and where in it a page begins.
+func (l *lane) listing(opts worker.ListOptions) (all []*entry, from int, err error) {
+	switch opts.Place {
+	case worker.PlaceWaiting:
+		if opts.Cursor != "" {
+			if from, err = strconv.Atoi(opts.Cursor); err != nil || from < 0 {
+				return nil, 0, errCursor
+			}
+		}
+		for _, line := range []*list.List{&l.suspects, &l.pending} {
+			for el := line.Front(); el != nil; el = el.Next() {
+				all = append(all, el.Value.(*entry))
+			}
+		}
+	case worker.PlaceScheduled, worker.PlaceHeld, worker.PlaceDead:
+		if opts.Cursor != "" && !isKey(opts) {
+			return nil, 0, errCursor
+		}
+		all = l.sorted(opts)
+		from, _ = slices.BinarySearchFunc(all, opts.Cursor, func(e *entry, cursor string) int {
+			if e.key(opts.Place) <= cursor {
+				return -1
+			}
+			return 1
+		})
+	default:
+		err = fmt.Errorf("there is no place %d", opts.Place)
+	}
+	return all, from, err
+}
+
 var errCursor = errors.New("the cursor is not one that List returned")
+
+// isKey reports whether a cursor is a key of its place, and of its worker if one is asked for.
+func isKey(opts worker.ListOptions) bool {
+	first, second, ok := strings.Cut(opts.Cursor, " ")
+	number := first
+	if opts.Place == worker.PlaceHeld {
+		number = second
+		ok = ok && (opts.Worker == "" || opts.Worker == first)
+	}
+	_, err := strconv.ParseUint(number, 10, 64)
+	return ok && err == nil
+}
 
 // sorted returns the entries in one of the places that have an order of their own.
 func (l *lane) sorted(opts worker.ListOptions) (all []*entry) {
 	for _, e := range l.entries {
-		if e.whereabouts() == opts.Place && (opts.Worker == "" || e.place == worker.PlaceHeld && e.holder.name == opts.Worker) {
+		if e.whereabouts() == opts.Place && (opts.Worker == "" || e.place != worker.PlaceHeld || e.holder.name == opts.Worker) {
 			all = append(all, e)
 		}
 	}
@@ -141,7 +167,7 @@ func (l *lane) sorted(opts worker.ListOptions) (all []*entry) {
 func (e *entry) key(place worker.Place) string {
 	switch place {
 	case worker.PlaceScheduled:
-		return fmt.Sprintf("%019d %s", e.due.UnixNano(), e.id)
+		return fmt.Sprintf("%019d %s", e.due.UnixMicro(), e.id) // nanoseconds end in 2262
 	case worker.PlaceHeld:
 		return fmt.Sprintf("%s %019d", e.holder.name, e.token)
 	case worker.PlaceDead:
@@ -160,7 +186,7 @@ func (e *entry) whereabouts() worker.Place {
 
 // Find implements worker.Inspector.
 func (q *MemoryQueue) Find(ctx context.Context, queue, id string) (worker.JobInfo, error) {
-	if err := q.begin(ctx, "Find"); err != nil {
+	if err := q.beginOn(ctx, "Find", queue); err != nil {
 		return worker.JobInfo{}, err
 	}
 	q.mu.Lock()
@@ -193,6 +219,9 @@ func (e *entry) info(queue string) worker.JobInfo {
 func (q *MemoryQueue) Edit(ctx context.Context, before, after *worker.Job, move worker.Move) (edited worker.Edited, err error) {
 	if err := q.begin(ctx, "Edit"); err != nil {
 		return edited, err
+	}
+	if before == nil || after == nil || before.ID != after.ID || before.Queue != after.Queue {
+		return edited, errors.New("edit: the two are not one job")
 	}
 	is, err := worker.EncodeJob(before)
 	if err != nil {
@@ -242,7 +271,7 @@ func (q *MemoryQueue) Edit(ctx context.Context, before, after *worker.Job, move 
 
 // Forget implements worker.Editor.
 func (q *MemoryQueue) Forget(ctx context.Context, queue string, ids ...string) (int, error) {
-	if err := q.begin(ctx, "Forget"); err != nil {
+	if err := q.beginOn(ctx, "Forget", queue); err != nil {
 		return 0, err
 	}
 	q.mu.Lock()

@@ -103,15 +103,15 @@ func (q *MemoryQueue) EnqueueRaw(queue, id string, body []byte) {
 	q.laneLocked(queue).admit(&entry{id: id}, slices.Clone(body), time.Time{})
 }
 
-// Consume implements worker.Queue. The Consumer is also a Checkpointer, a CancelWatcher and a Leaser.
+// Consume implements worker.Queue. The Consumer is also a Checkpointer, a CancelWatcher, a Leaser and an Unlocker.
 func (q *MemoryQueue) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
-	if err := q.begin(ctx, "Consume"); err != nil {
+	if err := q.beginOn(ctx, "Consume", queue); err != nil {
 		return nil, err
 	}
-	if err := worker.CheckQueueName(queue); err != nil {
-		return nil, fmt.Errorf("consume: %w", err)
+	if opts.MaxCrashes < 0 {
+		return nil, fmt.Errorf("consume from %s: MaxCrashes is %d: it must not be negative", queue, opts.MaxCrashes)
 	}
-	if opts.MaxCrashes <= 0 {
+	if opts.MaxCrashes == 0 {
 		opts.MaxCrashes = 3
 	}
 	q.mu.Lock()
@@ -184,7 +184,7 @@ func (q *MemoryQueue) Ignored() int {
 
 // Know implements worker.Knower.
 func (q *MemoryQueue) Know(ctx context.Context, queue string, ids ...string) ([]worker.Place, error) {
-	if err := q.begin(ctx, "Know"); err != nil {
+	if err := q.beginOn(ctx, "Know", queue); err != nil {
 		return nil, err
 	}
 	places := make([]worker.Place, len(ids))
@@ -205,10 +205,7 @@ func (q *MemoryQueue) Resume(ctx context.Context, queue string) error {
 }
 
 func (q *MemoryQueue) setPaused(ctx context.Context, call, queue string, paused bool) error {
-	if err := q.begin(ctx, call); err != nil {
-		return err
-	}
-	if err := worker.CheckQueueName(queue); err != nil {
+	if err := q.beginOn(ctx, call, queue); err != nil {
 		return err
 	}
 	q.mu.Lock()
@@ -221,7 +218,7 @@ func (q *MemoryQueue) setPaused(ctx context.Context, call, queue string, paused 
 
 // MarkCanceled implements worker.Canceler.
 func (q *MemoryQueue) MarkCanceled(ctx context.Context, queue, id string) (worker.CancelMark, error) {
-	if err := q.begin(ctx, "MarkCanceled"); err != nil {
+	if err := q.beginOn(ctx, "MarkCanceled", queue); err != nil {
 		return worker.CancelMark{}, err
 	}
 	q.mu.Lock()
@@ -246,7 +243,7 @@ func (q *MemoryQueue) MarkCanceled(ctx context.Context, queue, id string) (worke
 
 // RemoveCanceled implements worker.Canceler.
 func (q *MemoryQueue) RemoveCanceled(ctx context.Context, queue, id string) (worker.Place, error) {
-	if err := q.begin(ctx, "RemoveCanceled"); err != nil {
+	if err := q.beginOn(ctx, "RemoveCanceled", queue); err != nil {
 		return worker.PlaceUnknown, err
 	}
 	q.mu.Lock()
@@ -268,7 +265,7 @@ func (q *MemoryQueue) RemoveCanceled(ctx context.Context, queue, id string) (wor
 
 // DrawToken implements worker.Requeuer.
 func (q *MemoryQueue) DrawToken(ctx context.Context, queue, id string) (*worker.Job, int64, error) {
-	if err := q.begin(ctx, "DrawToken"); err != nil {
+	if err := q.beginOn(ctx, "DrawToken", queue); err != nil {
 		return nil, 0, err
 	}
 	q.mu.Lock()
@@ -319,6 +316,17 @@ func (q *MemoryQueue) begin(ctx context.Context, call string) error {
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// beginOn is how calls about one queue start.
+func (q *MemoryQueue) beginOn(ctx context.Context, call, queue string) error {
+	if err := q.begin(ctx, call); err != nil {
+		return err
+	}
+	if err := worker.CheckQueueName(queue); err != nil {
+		return fmt.Errorf("%s: %w", call, err)
 	}
 	return nil
 }

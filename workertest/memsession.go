@@ -298,6 +298,9 @@ func (s *session) Lease() time.Duration { return s.queue.lease() }
 // Revoked implements worker.CancelWatcher.
 func (s *session) Revoked() <-chan worker.Revocation { return s.revoked }
 
+// resendInterval is how long what found no room waits: all is to be heard of within a second.
+const resendInterval = 100 * time.Millisecond
+
 // revokeLocked delivers r, now or when there is room.
 func (s *session) revokeLocked(r worker.Revocation) {
 	s.unsent = append(s.unsent, r)
@@ -313,7 +316,7 @@ func (s *session) sendLocked() {
 		default:
 		}
 		if !s.over && s.resend == nil {
-			s.resend = time.AfterFunc(s.queue.lease()/5, func() {
+			s.resend = time.AfterFunc(resendInterval, func() {
 				s.queue.mu.Lock()
 				defer s.queue.mu.Unlock()
 				s.resend = nil

@@ -3,7 +3,6 @@ package workertest
 import (
 	"container/list"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/real-staging-ai/go-worker"
@@ -11,11 +10,8 @@ import (
 
 // Stats implements worker.Sampler.
 func (q *MemoryQueue) Stats(ctx context.Context, queue string) (worker.QueueStats, error) {
-	if err := q.begin(ctx, "Stats"); err != nil {
+	if err := q.beginOn(ctx, "Stats", queue); err != nil {
 		return worker.QueueStats{}, err
-	}
-	if err := worker.CheckQueueName(queue); err != nil {
-		return worker.QueueStats{}, fmt.Errorf("stats: %w", err)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -19,8 +19,11 @@ const maxEarly = time.Minute
 func (q *MemoryQueue) LastTick(
 	ctx context.Context, queue, name string, begin time.Time,
 ) (last, now time.Time, err error) {
-	if err := q.begin(ctx, "LastTick"); err != nil {
+	if err := q.beginOn(ctx, "LastTick", queue); err != nil {
 		return time.Time{}, time.Time{}, err
+	}
+	if name == "" {
+		return time.Time{}, time.Time{}, errNameless
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -41,6 +44,9 @@ func (q *MemoryQueue) EnqueueTick(ctx context.Context, name string, tick time.Ti
 	if err := q.begin(ctx, "EnqueueTick"); err != nil {
 		return false, err
 	}
+	if name == "" {
+		return false, fmt.Errorf("%w: %w", worker.ErrRefused, errNameless)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if tick.Sub(q.now()) > maxEarly {
@@ -59,6 +65,8 @@ func (q *MemoryQueue) EnqueueTick(ctx context.Context, name string, tick time.Ti
 	}
 	return true, nil
 }
+
+var errNameless = errors.New("the schedule has no name")
 
 func (q *MemoryQueue) rememberLocked(key scheduleKey, tick time.Time) {
 	if q.ticks == nil {

@@ -70,6 +70,9 @@ func (q *MemoryQueue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worke
 		if job == nil || job.Unique == nil {
 			return nil, fmt.Errorf("holders: job %d is not unique", i)
 		}
+		if err := worker.CheckQueueName(job.Queue); err != nil {
+			return nil, fmt.Errorf("holders: %w", err)
+		}
 		l := q.laneLocked(job.Queue)
 		id := l.holder(job.Unique.Key)
 		if own := l.entries[job.ID]; id == job.ID || own != nil && own.place != worker.PlaceDead {
@@ -127,11 +130,11 @@ func (q *MemoryQueue) Replace(ctx context.Context, before, after *worker.Job) (w
 
 // ReleaseUnique implements worker.UniqueReleaser.
 func (q *MemoryQueue) ReleaseUnique(ctx context.Context, queue, key string) (string, error) {
-	if err := q.begin(ctx, "ReleaseUnique"); err != nil {
+	if err := q.beginOn(ctx, "ReleaseUnique", queue); err != nil {
 		return "", err
 	}
-	if err := worker.CheckQueueName(queue); err != nil {
-		return "", err
+	if key == "" {
+		return "", fmt.Errorf("release a unique key of %s: unique key is empty", queue)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

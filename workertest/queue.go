@@ -26,7 +26,7 @@ func TestQueue(t *testing.T, open func(t *testing.T) worker.Queue, opts ...Optio
 func queueRows() []row[*queueBench] {
 	return slices.Concat(enqueueRows, claimRows, delayRows, settleRows, sessionRows,
 		checkpointRows, cancelRows, requeueRows, knowRows, pauseRows, uniqueRows, replacingRows, freeingRows,
-		inspectRows, editRows, tickRows,
+		inspectRows, editRows, tickRows, refuseRows,
 		crashRows, telemetryRows)
 }
 

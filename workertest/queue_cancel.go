@@ -26,7 +26,7 @@ var cancelRows = []row[*queueBench]{
 	{name: "cancel tokens", run: cancelTokens,
 		promise: "a cancel's token is later than those of earlier claims and earlier than those of later ones"},
 	{name: "revoked", run: revoked,
-		promise: "a session hears of the held jobs that are canceled"},
+		promise: "a session hears of the held jobs that are canceled, within a second"},
 }
 
 // canceler returns the queue as a Canceler, and skips the row if it isn't one.
@@ -188,8 +188,10 @@ func revoked(b *queueBench) {
 	b.enqueue(b.jobs(3)...)
 	jobs := c.claim(3)
 	want := make(map[string]int64)
+	marked := make(map[string]time.Time)
 	for _, job := range jobs[1:] {
 		b.mark(job.ID, worker.PlaceHeld)
+		marked[job.ID] = b.now()
 		want[job.ID] = job.Token
 	}
 	check := func(got worker.Revocation) {
@@ -200,10 +202,13 @@ func revoked(b *queueBench) {
 		if known && (got.Token != token || !errors.Is(got.Cause, worker.ErrCanceled)) {
 			b.Fatalf("revoked token %d for %v, want %d for ErrCanceled", got.Token, got.Cause, token)
 		}
+		if known {
+			b.inASecond(b.now().Sub(marked[got.ID]), "the revocation of a canceled job")
+		}
 		delete(want, got.ID)
 	}
 	for len(want) > 0 {
-		check(received(b.bench, watcher.Revoked(), "revocations of canceled jobs"))
+		check(receivedWithin(b.bench, watcher.Revoked(), b.aSecond()+b.patience, "revocations of canceled jobs"))
 	}
 	b.pass(20 * time.Millisecond)
 	for {

@@ -109,7 +109,7 @@ func editToSooner(b *queueBench) {
 		b.Fatalf("the edited job is due at %v, want now", due)
 	}
 	b.sameOrder(c.claim(1), jobs[:1])
-	b.edit(jobs[1].ID, worker.MoveToTime, func(job *worker.Job) { job.Delay = 300 * time.Millisecond })
+	b.edit(jobs[1].ID, worker.MoveToTime, func(job *worker.Job) { job.Delay = time.Second })
 	c.none("it is due later")
 	b.sameOrder(c.claim(1), jobs[1:])
 }

@@ -17,7 +17,8 @@ func TestQueueRows(t *testing.T) {
 	bad := make(map[string][]broken[worker.Queue])
 	for _, some := range []map[string][]broken[worker.Queue]{
 		badAtEnqueue, badAtClaim, badAtDelay, badAtSettle, badAtSession, badAtCheckpoint, badAtCancel, badAtRequeue, badAtKnow,
-		badAtPause, badAtUnique, badAtReplacing, badAtFreeing, badAtInspect, badAtEdit, badAtTick, badAtCrash, badAtTelemetry,
+		badAtPause, badAtUnique, badAtReplacing, badAtFreeing, badAtInspect, badAtEdit, badAtTick, badAtRefuse, badAtCrash,
+		badAtTelemetry,
 	} {
 		maps.Copy(bad, some)
 	}

@@ -23,7 +23,7 @@ var inspectRows = []row[*queueBench]{
 	{name: "list scheduled", run: listScheduled,
 		promise: "pages list scheduled jobs with their times, the earliest first"},
 	{name: "list held", run: listHeld,
-		promise: "pages list held jobs with their worker and token, of all workers or of one"},
+		promise: "pages list held jobs with their worker and token, of all workers or of one, whose name no other place heeds"},
 	{name: "list dead", run: listDead,
 		promise: "pages list dead jobs with their end and its cause, the latest first"},
 	{name: "list while jobs leave", run: listWhileLeaving,
@@ -194,7 +194,12 @@ func listScheduled(b *queueBench) {
 	b.enqueue(jobs...)
 	b.enqueue(b.job())
 	want := []*worker.Job{jobs[1], jobs[3], jobs[4], jobs[2], jobs[0]}
-	for i, info := range b.lists(worker.ListOptions{Place: worker.PlaceScheduled}, want...) {
+	for range 2 { // which a page ends between
+		last := b.job(worker.At(time.Date(3000, time.January, 1, 0, 0, len(want), 0, time.UTC)))
+		b.enqueue(last)
+		want = append(want, last)
+	}
+	for i, info := range b.lists(worker.ListOptions{Place: worker.PlaceScheduled}, want...)[:5] {
 		if due := info.Due.Sub(before) - time.Duration(10*(i+1))*time.Minute; due < -time.Minute || due > time.Minute {
 			b.Fatalf("the job is due after %v, want %d minutes", info.Due.Sub(before), 10*(i+1))
 		}
@@ -203,6 +208,7 @@ func listScheduled(b *queueBench) {
 
 func listHeld(b *queueBench) {
 	b.enqueue(b.jobs(9)...)
+	b.enqueue(b.job(worker.After(time.Hour)))
 	c, other := b.consume(), b.consume()
 	mine, others := c.claim(3), other.claim(3)
 	mine = append(mine, c.claim(2)...)
@@ -223,6 +229,11 @@ func listHeld(b *queueBench) {
 		for i, info := range b.lists(worker.ListOptions{Place: worker.PlaceHeld, Worker: name}, want...) {
 			if info.Worker != name || info.Token != want[i].Token || tokens[info.ID] != info.Token {
 				b.Fatalf("listed worker %q and token %d, want %q and %d", info.Worker, info.Token, name, want[i].Token)
+			}
+		}
+		for _, place := range []worker.Place{worker.PlaceWaiting, worker.PlaceScheduled} {
+			if jobs := b.list(worker.ListOptions{Place: place, Worker: name}); len(jobs) != 1 {
+				b.Fatalf("with a worker's name %d jobs are listed in place %d, want the one that there is", len(jobs), place)
 			}
 		}
 	}

@@ -19,6 +19,18 @@ func changesListings(what string, change func(worker.ListOptions, *worker.JobPag
 	})
 }
 
+// emptyForAWorker has no jobs in a place when a worker is named.
+func emptyForAWorker(what string, place worker.Place) broken[worker.Queue] {
+	return faulty("has no "+what+" jobs of a worker", func(q *faultyQueue) {
+		q.list = func(ctx context.Context, queue string, opts worker.ListOptions) (worker.JobPage, error) {
+			if opts.Place == place && opts.Worker != "" {
+				return worker.JobPage{}, nil
+			}
+			return q.MemoryQueue.List(ctx, queue, opts)
+		}
+	})
+}
+
 // changesInfos changes each job of a listing, and what is found.
 func changesInfos(what string, change func(*worker.JobInfo)) broken[worker.Queue] {
 	b := changesListings(what, func(_ worker.ListOptions, page *worker.JobPage) {
@@ -142,6 +154,7 @@ var badAtInspect = map[string][]broken[worker.Queue]{
 				return q.MemoryQueue.List(ctx, queue, opts)
 			}
 		}),
+		emptyForAWorker("waiting", worker.PlaceWaiting), emptyForAWorker("scheduled", worker.PlaceScheduled),
 	},
 	"list dead": {listsBackwards, listsOnePage, listsTheFirstPage, mixesPlaces, forgetsTimes,
 		changesInfos("forgets causes", func(info *worker.JobInfo) { info.Cause = "" }),

@@ -123,7 +123,7 @@ var badAtCancel = map[string][]broken[worker.Queue]{
 		changesMarks("draws tokens from the future", func(m *worker.CancelMark) { m.Token += 1000 }),
 	},
 	"revoked": {
-		marksNothing,
+		marksNothing, revokesAfter(1500 * time.Millisecond), inRealTime(revokesAfter(7 * time.Second)),
 		faultySessions("tells nobody", func(s *faultySession) {
 			s.revocation = func() <-chan worker.Revocation { return nil }
 		}),
@@ -313,7 +313,15 @@ var badAtPause = map[string][]broken[worker.Queue]{
 		}),
 	},
 	"resume": {
-		neverResumes,
+		neverResumes, resumesAfter(1500 * time.Millisecond), inRealTime(resumesAfter(7 * time.Second)),
+		faultySessions("gives jobs of a paused queue to claims that wait", func(s *faultySession) {
+			s.claim = func(ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+				s.queue.mu.Lock()
+				s.lane.paused = s.lane.paused && opts.Wait == 0
+				s.queue.mu.Unlock()
+				return s.session.Claim(ctx, opts)
+			}
+		}),
 		faultySessions("wakes nobody", func(s *faultySession) {
 			s.claim = func(ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
 				if opts.Wait > 0 {

@@ -239,7 +239,7 @@ func delayedTicks(b *queueBench) {
 	at := b.someTick()
 	b.ticked(at, b.job(worker.After(time.Hour)), true)
 	b.ticked(at.Add(time.Second), b.job(worker.At(b.now().Add(time.Hour))), true)
-	late := b.job(worker.After(50 * time.Millisecond))
+	late := b.job(worker.After(time.Second)) // not so soon that it is due before anybody has looked
 	b.ticked(at.Add(2*time.Second), late, true)
 	c.none("all wait for their time")
 	b.sameOrder(c.claim(1), []*worker.Job{late})

