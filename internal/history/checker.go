@@ -75,7 +75,7 @@ type Row struct {
 
 // Violation is one broken promise.
 type Violation struct {
-	Rule    int // the invariant's number; 0: rows against the queue
+	Rule    int // the invariant's number; 0: rows against the queue, cancels, pauses
 	Job     string
 	How     string // what happened
 	Promise string // what should have
@@ -138,4 +138,4 @@ type rule struct {
 	broken  func(v *view, s *story) string // how it is broken, empty when it is kept
 }
 
-var rules = slices.Concat(accounting, sweeping, settling, starting, controlling, recovering, viewing)
+var rules = slices.Concat(accounting, sweeping, settling, starting, controlling, pausing, recovering, viewing)

@@ -12,6 +12,6 @@
 // Nothing here reads a clock: an event's time is what its writer's clock says, so a run may be one process in fake time or
 // many on one machine. Rules about time apply only when Checker.Timing is set.
 //
-// The numbers of rules are those of the library's invariants. An id stands for one job in a run: it is not enqueued
-// again, as another one, after it has ended.
+// The numbers of rules are those of the library's invariants, 0 where none says it. An id stands for one job in a run: it is
+// not enqueued again, as another one, after it has ended.
 package history

@@ -12,7 +12,7 @@ type Op string
 // What producers write, when the call has returned.
 const (
 	OpEnqueue Op = "enqueue" // a job was enqueued, with Result, Sum, Queue and Due
-	OpCancel  Op = "cancel"  // a job was canceled, with Result and State, the answer
+	OpCancel  Op = "cancel"  // a job was canceled, with Result, State, the answer, and Since
 	OpRequeue Op = "requeue" // a new round was opened, with Result and Token, if that is known
 	OpEdit    Op = "edit"    // a job was edited, with Result and Sum, that of its new payload
 	OpRunNow  Op = "run-now" // a job that waited for its time was made due, with Result
@@ -41,6 +41,13 @@ const (
 	OpOutage    Op = "outage"     // Redis or the store cannot be used until Until: times are counted anew from there
 	OpClaimLost Op = "claim-lost" // the reply to a claim was lost, with Job and Token
 	OpDataLost  Op = "data-lost"  // Redis lost what it had acknowledged: from here on what ran may run again
+)
+
+// What is done to a queue, and to the clock that its tokens come from.
+const (
+	OpPauseQueue  Op = "pause-queue"  // Queue was paused, with Result and Since
+	OpResumeQueue Op = "resume-queue" // the pause of Queue was ended, with Result and Since
+	OpClockMoved  Op = "clock-moved"  // Redis's clock is moved now: from here on tokens don't tell the time
 )
 
 // What viewers write. Proc is the viewer.

@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/real-staging-ai/go-worker"
 )
 
-// controlling is what edits, deletes and calls to run now must bring about, and rounds that are opened.
+// controlling is what edits, deletes, cancels and calls to run now must bring about, and rounds that are opened.
 var controlling = []rule{
 	{9, "an edit that was confirmed was made, one that failed was not", other, (*view).editDenied},
 	{0, "the row of a job has the payload that the job has", disagrees, (*view).rowOfOtherPayload},
 	{2, "a job that was deleted never starts again", doubled, (*view).startedAfterDelete},
 	{1, "a job that was deleted has ended, and nothing is kept of it", other, (*view).deletedInPart},
 	{2, "a delete that is refused leaves the job alone", other, (*view).stoppedByRefusal},
+	{0, "a running job that was canceled is stopped within a beat", other, (*view).ranOnCanceled},
 	{10, "a job that is to run now doesn't wait for its time", stuck, (*view).waitedOn},
 	{3, "a new round begins with attempt 1", other, (*view).roundWentOn},
 }
@@ -79,7 +82,7 @@ func (v *view) deletedInPart(s *story) string {
 	switch {
 	case len(s.finals) == 0:
 		return "it was deleted, but has not ended"
-	case len(s.keys) > 0 && !s.unclear: // else it may have come again
+	case len(s.keys) > 0 && !s.unclear && s.answered < s.deletes[i].At: // else it may have come again
 		return fmt.Sprintf("it was deleted, but is left in %s", s.keys[0])
 	}
 	return ""
@@ -96,6 +99,34 @@ func (v *view) stoppedByRefusal(s *story) string {
 		}
 	}
 	return ""
+}
+
+// ranOnCanceled counts from the answer, which comes after what tells the job's worker. A run that has ended by itself meanwhile
+// need not have been told, and what a worker does that is told to stop, or may have lost its lease, is for other rules.
+func (v *view) ranOnCanceled(s *story) string {
+	if !v.Timing.judged() {
+		return ""
+	}
+	for _, e := range s.cancels {
+		for _, r := range s.runs {
+			began := r.start.At <= e.At && !s.reopenedSince(e, r.start.Token)
+			if e.Result != ResultOK || e.State != worker.StateRunning || !began {
+				continue
+			}
+			by := v.deadlineOf(r.start.Proc, e.At, v.Timing.beat()+v.Timing.Tolerance)
+			if !v.over(r, by) && !v.mayRunOn(r, by) {
+				return fmt.Sprintf("%s was told that it is being stopped, and %s ran it on", e.Proc, r.start.Proc)
+			}
+		}
+	}
+	return ""
+}
+
+// mayRunOn reports whether by then a run may have been cut off from what is to stop it, or its worker has given it up or is
+// about to end itself.
+func (v *view) mayRunOn(r run, by int64) bool {
+	stop := v.fate(r.start.Proc).stop
+	return r.abandoned || stop != 0 && stop <= by || v.wasCut(r, by) || v.lostBy(by) || r.finish == nil && v.Unfinished
 }
 
 // waitedOn looks at jobs that were due much later only: any may have to wait for a worker.

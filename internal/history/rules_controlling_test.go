@@ -103,6 +103,15 @@ var controlled = []scene{
 		c.also(26, Event{Proc: "b", Op: OpStart, Job: "j", Token: 101, Attempt: 1, Sum: 7})
 		c.also(27, Event{Proc: "b", Op: OpFinish, Job: "j", Token: 101, Outcome: OutcomeRetry})
 	}, ""},
+	{"deleted while its enqueue was under way, and enqueued behind that", func(c *Checker) {
+		c.delete()
+		c.Events[accepts].At = seconds(26)
+		c.keys("dead", "jobs", "history")
+	}, ""},
+	{"deleted, and left among the dead", func(c *Checker) {
+		c.delete()
+		c.keys("dead", "jobs", "history")
+	}, "it was deleted, but is left in dead"},
 	{"deleted, then requeued", func(c *Checker) { c.deleteAndRequeue(30) }, ""},
 	{"requeued just before the delete was answered", func(c *Checker) { c.deleteAndRequeue(24.5) }, ""},
 	{"deleted, and reopened by a requeue from before", func(c *Checker) { c.deleteAndRequeue(23.5) },
@@ -188,6 +197,67 @@ var controlled = []scene{
 		c.Events[sawEnd+2].Attempt = 2
 		c.also(45, Event{Op: OpDataLost})
 	}, ""},
+
+	{"canceled, and ran on", func(c *Checker) { c.cancelB(36) }, "p was told that it is being stopped, and b ran it on"},
+	{"canceled, and stopped just then", func(c *Checker) { c.cancelB(37) }, ""},
+	{"canceled just before it started", func(c *Checker) { c.cancelB(34.9) }, ""},
+	{"canceled, the answer late", func(c *Checker) { c.cancelB(40.1) }, ""},
+	{"canceled, perhaps", func(c *Checker) {
+		c.cancelB(36)
+		c.Events[len(c.Events)-1].Result = ResultUnknown
+	}, ""},
+	{"canceled, and ran on, but times are not judged", func(c *Checker) {
+		c.cancelB(36)
+		c.Timing = Timing{Beat: time.Second}
+	}, ""},
+	{"canceled, and stopped late after an outage", func(c *Checker) {
+		c.cancelB(36)
+		c.also(36.5, Event{Op: OpOutage, Until: seconds(37)})
+	}, ""},
+	{"canceled, and stopped late after its worker had been cut off", func(c *Checker) {
+		c.cancelB(36)
+		c.also(35.5, Event{Op: OpOutage, Proc: "b", Until: seconds(36.5)})
+	}, ""},
+	{"canceled, and ran on while another was cut off", func(c *Checker) {
+		c.cancelB(36)
+		c.also(35.5, Event{Op: OpOutage, Proc: "c", Until: seconds(36.5)})
+	}, "p was told that it is being stopped, and b ran it on"},
+	{"canceled, and ran on after an outage that was over", func(c *Checker) {
+		c.cancelB(36)
+		c.also(35.1, Event{Op: OpOutage, Until: seconds(35.9)})
+	}, "p was told that it is being stopped, and b ran it on"},
+	{"canceled, as its worker stood still", func(c *Checker) {
+		c.cancelB(36)
+		c.also(35.5, Event{Op: OpPause, Proc: "b", Until: seconds(36.5)})
+	}, ""},
+	{"canceled in somebody else's hands, as its worker had stood still and didn't know", func(c *Checker) {
+		c.cancelB(36)
+		c.also(15, Event{Op: OpPause, Proc: "b", Until: seconds(34)})
+	}, ""},
+	{"canceled, as its worker died", func(c *Checker) {
+		c.cancelB(36)
+		c.also(36.5, Event{Op: OpEnd, Proc: "b"})
+	}, ""},
+	{"canceled, as its worker was told to stop", func(c *Checker) {
+		c.cancelB(36)
+		c.also(36.5, Event{Op: OpStop, Proc: "b"})
+	}, ""},
+	{"canceled, and given up", func(c *Checker) {
+		c.cancelB(36)
+		c.also(38, Event{Op: OpAbandon, Proc: "b", Job: "j", Token: 101})
+	}, ""},
+	{"canceled, and Redis lost that", func(c *Checker) {
+		c.cancelB(36)
+		c.also(36.5, Event{Op: OpDataLost})
+	}, ""},
+	{"canceled, as the run was cut short", func(c *Checker) {
+		c.cancelB(36)
+		c.leave("inflight:b", "jobs", "cancels")
+		c.Unfinished = true
+	}, ""},
+	{"canceled in a round, and told in the next", func(c *Checker) { c.cancelSecond(45) }, ""},
+	{"canceled in a second round, and ran on", func(c *Checker) { c.cancelSecond(51.2) },
+		"p was told that it is being stopped, and b ran it on"},
 }
 
 // edit has j edited under a token from 91 to 100, between its two runs, and b run what came of it.
@@ -233,4 +303,19 @@ func (c *Checker) postpone() {
 		c.Events[i].At += int64(10 * time.Minute)
 	}
 	c.Events[accepts].Due = seconds(600)
+}
+
+// cancelB makes a client cancel the job, which it is told at so many seconds, while b runs it until 40.
+func (c *Checker) cancelB(told float64) {
+	c.also(told, Event{Op: OpCancel, Proc: "p", Job: "j", Result: ResultOK, State: worker.StateRunning, Since: seconds(told - 0.1)})
+}
+
+// cancelSecond makes the job run a second time after a requeue at 50, from 51 to 56, and a client be told at 51.5 that it is
+// being stopped: as an answer to a call from so many seconds on.
+func (c *Checker) cancelSecond(since float64) {
+	c.requeue(110)
+	for i, at := range []float64{56, 57, 58} {
+		c.Events[len(c.Events)-3+i].At = seconds(at)
+	}
+	c.also(51.5, Event{Op: OpCancel, Proc: "p", Job: "j", Result: ResultOK, State: worker.StateRunning, Since: seconds(since)})
 }

@@ -137,7 +137,7 @@ var settled = []scene{
 // cancel makes a client cancel the job, which answers so, and ends it.
 func (c *Checker) cancel(answer worker.State) {
 	c.fail()
-	c.also(36, Event{Proc: "p", Op: OpCancel, Job: "j", Result: ResultOK, State: answer})
+	c.also(38, Event{Proc: "p", Op: OpCancel, Job: "j", Result: ResultOK, State: answer})
 	c.Events[finishesB].Outcome = OutcomeCancel
 	c.Events[ends].State, c.Events[sawEnd].State = worker.StateCanceled, worker.StateCanceled
 	c.Rows["j"] = Row{State: worker.StateCanceled, Token: 101}

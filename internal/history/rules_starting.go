@@ -101,10 +101,13 @@ func (v *view) startedTwice(s *story) string {
 	return ""
 }
 
+// tokenWentBack excuses a worker that was left with an old master: it claims there what others have claimed from the new one,
+// and may start it before they do.
 func (v *view) tokenWentBack(s *story) string {
 	for i := 1; i < len(s.runs); i++ {
 		before, next := s.runs[i-1], s.runs[i]
-		if next.start.At < before.start.At && !v.wasCut(before, before.start.At) {
+		left := v.lostBy(next.start.At) && v.wasCut(next, next.start.At)
+		if next.start.At < before.start.At && !v.wasCut(before, before.start.At) && !left {
 			return fmt.Sprintf("token %d came after %d", before.start.Token, next.start.Token)
 		}
 	}

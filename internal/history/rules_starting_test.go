@@ -99,6 +99,17 @@ var started = []scene{
 		c.Events[startsA].At, c.Timing = seconds(36), Timing{}
 		c.also(37, Event{Proc: "a", Op: OpLost, Job: "j", Token: 100})
 	}, ""},
+	{"token went back beside one that was left with an old master", func(c *Checker) {
+		c.pauseA(5, 30)
+		c.also(4, Event{Op: OpDataLost})
+		c.Events[startsA].Token, c.Events[ends].Token = 200, 200
+		c.also(39, Event{Proc: "a", Op: OpFinish, Job: "j", Token: 200, Outcome: OutcomeSuccess})
+		c.Rows["j"] = Row{State: worker.StateSucceeded, Token: 200}
+	}, ""},
+	{"token went back beside one that stood still", func(c *Checker) {
+		c.pauseA(5, 30)
+		c.Events[startsA].Token = 200
+	}, "token 101 came after 200"},
 	{"other payload", func(c *Checker) { c.Events[startsB].Sum = 8 }, "its payload changed on the way"},
 	{"in order", func(c *Checker) { c.second(45, 0) }, ""},
 	{"out of order", func(c *Checker) { c.second(5, 0) }, "k, which was enqueued later, started before it"},

@@ -118,7 +118,7 @@ type scene struct {
 	finding string
 }
 
-var scenes = slices.Concat(accounted, swept, settled, started, controlled, recovered, viewed)
+var scenes = slices.Concat(accounted, swept, settled, started, controlled, paused, recovered, viewed)
 
 // A history that breaks one promise is told from one that keeps all.
 func TestCheckerFindsEachViolation(t *testing.T) {

@@ -20,6 +20,9 @@ type view struct {
 	stories []*story
 	order   map[string]string // how jobs that started out of order did, by id
 	edits   bool              // it is known which ones were executed
+	moved   int64             // when Redis's clock was moved first, for ever when it never was
+	pauses  []Event           // confirmed ones, of queues
+	resumes []Event           // the same, but for those that failed
 }
 
 // span is a time in ns, both ends included.
@@ -41,7 +44,7 @@ type fate struct {
 }
 
 func newView(c *Checker) *view {
-	v := &view{Checker: c, fates: make(map[string]*fate)}
+	v := &view{Checker: c, fates: make(map[string]*fate), moved: forever}
 	events := slices.Clone(c.Events)
 	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	byID := make(map[string]*story)
@@ -117,6 +120,16 @@ func (v *view) befall(e Event) {
 		}
 	case OpOutage:
 		v.disturb(e, e.At, e.Until)
+	case OpPauseQueue:
+		if e.Result == ResultOK {
+			v.pauses = append(v.pauses, e)
+		}
+	case OpResumeQueue:
+		if e.Result != ResultFailed {
+			v.resumes = append(v.resumes, e)
+		}
+	case OpClockMoved:
+		v.moved = min(v.moved, e.At)
 	case OpDataLost:
 		if !v.lossy { // events come in the order of their time
 			v.lossy, v.loss = true, e.At
@@ -193,8 +206,17 @@ func later(at int64, d time.Duration) int64 {
 // deadline is until when something must have happened that takes so long at most. What disturbs it makes the time be
 // counted anew, and then a dead worker may have to be missed first.
 func (v *view) deadline(from int64, bound time.Duration) int64 {
+	return v.deadlineOf("", from, bound)
+}
+
+// deadlineOf is the deadline of what a single process must do: trouble of others doesn't disturb it. The empty one stands
+// for all.
+func (v *view) deadlineOf(proc string, from int64, bound time.Duration) int64 {
 	until := later(from, bound)
 	for _, t := range v.trouble {
+		if proc != "" && t.proc != "" && t.proc != proc {
+			continue
+		}
 		if t.from <= until && t.until >= from {
 			until = max(until, later(t.until, max(bound, v.Timing.recovery())))
 		}

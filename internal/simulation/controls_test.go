@@ -137,7 +137,7 @@ func (w *world) answer(p *process, what control, id string, err error) error {
 // edit gives a job another payload, header and timeout, and requires that its row has heard of it by the answer.
 func (w *world) edit(o *order, slot string, thinks time.Duration) {
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
-		n := w.nextEdit(o.id)
+		n, since := w.nextEdit(o.id), time.Now().UnixNano()
 		var payload json.RawMessage // as it was last to be
 		err := w.answer(p, edits, o.id, c.Edit(ctx, o.id, func(job *worker.Job) error {
 			time.Sleep(thinks)
@@ -154,7 +154,7 @@ func (w *world) edit(o *order, slot string, thinks time.Duration) {
 			Sum: history.Sum(payload)}
 		w.scribe.Write(e)
 		if err == nil {
-			w.recorded(e)
+			w.recorded(e, since)
 		}
 		return e.Result != history.ResultUnknown || w.isCalm()
 	})
@@ -226,25 +226,31 @@ func (w *world) whole(job *worker.Job, do task) {
 	}
 }
 
-// recorded blames a row that is older than an edit that was confirmed. The job may be over, and here by a late enqueue again.
-func (w *world) recorded(e history.Event) {
+// recorded blames a row that is older than an edit that was confirmed: the first one with its payload since the call
+// began, as later ones may be of calls that make the job run now and have yet to write the row. The job may be over, and here
+// by a late enqueue again.
+func (w *world) recorded(e history.Event, since int64) {
 	row := w.rowOf(e.Job)
 	for _, by := range w.events.Events() {
-		if by.Op == history.OpEdited && by.Job == e.Job && by.Sum == e.Sum && (row == nil || row.Token() < by.Token && !row.State.Final()) {
-			w.blame("job %s was edited under token %d, and its row is older", e.Job, by.Token)
-			return
+		if by.Op != history.OpEdited || by.Job != e.Job || by.Sum != e.Sum || by.At < since {
+			continue
 		}
+		if row == nil || row.Token() < by.Token && !row.State.Final() {
+			w.blame("job %s was edited under token %d, and its row is older", e.Job, by.Token)
+		}
+		return
 	}
 }
 
 // hasten makes a job due, until it is or is over.
 func (w *world) hasten(o *order, slot string) {
+	began := time.Now()
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
 		err := w.answer(p, hastens, o.id, c.RunNow(ctx, o.id))
 		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpRunNow, Job: o.id, Result: history.ResultOfEdit(err)})
 		over := errors.As(err, new(*worker.FinishedError)) || errors.Is(err, worker.ErrCanceled)
-		if o.kind == hastened { // whose enqueue may be under way, or up to a sweep
-			return err == nil || over || w.isCalm() && w.rowOf(o.id) == nil
+		if o.kind == hastened { // whose enqueue may be under way, its row late, or up to a sweep
+			return err == nil || over || w.isCalm() && w.rowOf(o.id) == nil && time.Since(began) > time.Minute
 		}
 		return history.ResultOfEdit(err) != history.ResultUnknown || w.isCalm()
 	})
@@ -277,10 +283,11 @@ func (w *world) delete(o *order, slot string) {
 // cancelNow cancels a job, until there is an answer.
 func (w *world) cancelNow(slot string, o *order) {
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
+		since := time.Now().UnixNano()
 		state, err := c.Cancel(ctx, o.id)
 		_ = w.answer(p, cancels, o.id, err)
 		result := history.ResultOfControl(err)
-		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: o.id, Result: result, State: state})
+		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: o.id, Result: result, State: state, Since: since})
 		return result != history.ResultUnknown || w.isCalm()
 	})
 }

@@ -3,18 +3,18 @@ package simulation
 import (
 	"cmp"
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker"
 	"github.com/real-staging-ai/go-worker/internal/history"
 )
-
-const tokensPerMilli = 250 // of Redis's clock
 
 // The history has the claim whose reply was lost, that it was given back, and each verdict that was executed once, also when
 // its reply was lost.
@@ -42,7 +42,7 @@ func TestTheWireTellsWhatRedisExecuted(t *testing.T) {
 				lost[e.Job] = append(lost[e.Job], e.Token)
 			case history.OpSettle:
 				cut = cmp.Or(cut, e.At/1e6)
-				if e.Text == "release" && e.Token/tokensPerMilli != cut { // else perhaps claimed on the connection that was lost then
+				if e.Text == "release" && e.Token/history.TokensPerMilli != cut { // else perhaps claimed on the connection that was lost then
 					assert.Contains(t, lost[e.Job], e.Token, "%s: what was given back is what was lost", e.Job)
 				}
 				if e.Text == "release" {
@@ -59,8 +59,8 @@ func TestTheWireTellsWhatRedisExecuted(t *testing.T) {
 	})
 }
 
-// The history has each edit that was executed, with its token and the payload since, also when its reply was lost. One that
-// was not has none.
+// The history has each edit that was executed, with its token and the payload since, also when its reply was lost or its
+// connection ended as Redis was at it. One that was not executed has none.
 func TestTheWireTellsOfEdits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &plan{lease: 10 * time.Second, sweep: 10 * time.Second, pools: []int{4}})
@@ -74,6 +74,14 @@ func TestTheWireTellsOfEdits(t *testing.T) {
 		w.edit(o, setupSlot, 0) // twice, as the first answer is lost
 		err := host.client().Edit(context.Background(), "nobody's", func(*worker.Job) error { return nil })
 		require.ErrorIs(t, err, worker.ErrJobNotFound)
+		var once sync.Once
+		w.redis.mini.Server().SetPreHook(func(_ *server.Peer, name string, args ...string) bool {
+			if w.redis.stepOf(append([]string{name}, args...)) == "edit" {
+				once.Do(host.wire.cut)
+			}
+			return false
+		})
+		w.edit(o, setupSlot, 0) // again and again
 		w.stopAll()
 		w.tasks.Wait()
 		w.remains.Wait()
@@ -87,9 +95,12 @@ func TestTheWireTellsOfEdits(t *testing.T) {
 				last, sums = e.Token, append(sums, e.Sum)
 			}
 		}
+		require.GreaterOrEqual(t, len(sums), 4)
 		assert.Equal(t, []uint32{
 			history.Sum(o.payload(1)), history.Sum(o.payload(1, 2)), history.Sum(o.payload(1, 2, 3)),
-		}, sums)
+			history.Sum(o.payload(1, 2, 3, 4)),
+		}, sums[:4])
+		assert.Len(t, sums, 5, "one is executed of those behind the cut, some of which may have found a connection that had ended")
 		assert.Empty(t, w.wrong)
 		assert.Empty(t, w.overwritten())
 	})

@@ -141,6 +141,7 @@ func (h *heard) judge(t *testing.T, seeds uint64) {
 	defer h.mu.Unlock()
 	for _, op := range []history.Op{
 		history.OpSettle, history.OpClaimLost, history.OpEdit, history.OpEdited, history.OpRunNow, history.OpDelete, history.OpRequeue,
+		history.OpPauseQueue,
 	} {
 		t.Logf("%s: %d", op, h.counts[op])
 		if h.counts[op] == 0 && seeds >= defaultSeeds {

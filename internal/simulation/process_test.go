@@ -43,7 +43,7 @@ func newProcess(w *world, slot string, generation int) *process {
 	p := &process{world: w, slot: slot, name: fmt.Sprintf("%s.%d", slot, generation), dead: make(chan struct{})}
 	p.wire = newWire(w.redis, p.at)
 	p.scribe = history.NewScribe(p.name, &w.events, time.Now)
-	p.wire.note = p.scribe.Write
+	p.wire.note = history.NewScribe(p.name, &w.events, time.Now).Write // Redis goes on when the process has died
 	return p
 }
 

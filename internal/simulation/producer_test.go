@@ -104,9 +104,11 @@ func (w *world) isCalm() bool {
 func (w *world) cancel(slot string, o *order) {
 	time.Sleep(o.cancelAt)
 	w.each(slot, func(ctx context.Context, c *worker.Client, p *process) bool {
+		since := time.Now().UnixNano()
 		state, err := c.Cancel(ctx, o.id)
 		w.tell(p, "cancel %s: %s %v", o.id, state, err)
-		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: o.id, Result: history.ResultOfControl(err), State: state})
+		w.scribe.Write(history.Event{Proc: p.name, Op: history.OpCancel, Job: o.id, Result: history.ResultOfControl(err), State: state,
+			Since: since})
 		return err == nil || w.isCalm()
 	})
 }
@@ -115,6 +117,9 @@ func (w *world) cancel(slot string, o *order) {
 // job that has just failed is active until its worker has settled it.
 func (w *world) requeue(slot string, o *order) {
 	for w.stateOf(o.id) != worker.StateFailed {
+		if w.isDrained() { // it was lost
+			return
+		}
 		time.Sleep(time.Second)
 	}
 	w.nextRound(o.id)

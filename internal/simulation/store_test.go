@@ -78,7 +78,7 @@ var (
 
 // Save implements worker.StatusStore. It is the steps save-queued, save-running and save-outcome, after what is saved.
 func (s *store) Save(ctx context.Context, statuses ...worker.Status) ([]worker.Saved, error) {
-	step := saveStep(statuses)
+	step := s.process.saveStep(statuses)
 	cue := s.process.world.turns.wait(ctx, s.process, step, jobsOf(statuses))
 	if cue.err != nil {
 		return nil, cue.err
@@ -126,12 +126,12 @@ func jobsOf(statuses []worker.Status) string {
 	return strings.Join(ids, ",")
 }
 
-// saveStep names what a batch is about: outcomes rank first, as they are what must not be lost.
-func saveStep(statuses []worker.Status) string {
+// saveStep names what a batch is about: outcomes, which only workers have, rank first, as they are what must not be lost.
+func (p *process) saveStep(statuses []worker.Status) string {
 	step := "save-queued"
 	for i := range statuses {
 		switch {
-		case statuses[i].State != worker.StateRunning && statuses[i].Attempt > 0:
+		case statuses[i].State != worker.StateRunning && statuses[i].Attempt > 0 && p.slot[0] == 'w':
 			return "save-outcome"
 		case statuses[i].State == worker.StateRunning:
 			step = "save-running"

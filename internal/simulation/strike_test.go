@@ -71,8 +71,8 @@ func (w *world) strike(f *fault, p *process) {
 		w.trouble.setMute(true)
 		end = func() { w.trouble.setMute(false) }
 	case closed:
-		w.steer((*redisqueue.Queue).Pause)
-		end = func() { w.steer((*redisqueue.Queue).Resume) }
+		w.steer(history.OpPauseQueue, (*redisqueue.Queue).Pause)
+		end = func() { w.steer(history.OpResumeQueue, (*redisqueue.Queue).Resume) }
 	}
 	if end != nil {
 		w.lasting.Go(func() {
@@ -165,15 +165,18 @@ func (w *world) refuse(f *fault) (end func()) {
 
 // steer pauses the queue, or ends that, as a host does whom no fault concerns: a call that a fault made late would come after
 // the next one.
-func (w *world) steer(do func(q *redisqueue.Queue, ctx context.Context, queue string) error) {
+func (w *world) steer(op history.Op, do func(q *redisqueue.Queue, ctx context.Context, queue string) error) {
 	w.direct(func(ctx context.Context, c *inspector) {
+		since, result := time.Now().UnixNano(), history.ResultOK
 		q, err := redisqueue.New(c.client, redisqueue.Config{})
 		if err == nil {
 			err = do(q, ctx, worker.DefaultQueue)
 		}
 		if err != nil {
-			w.blame("pause or resume: %v", err)
+			w.blame("%s: %v", op, err)
+			result = history.ResultUnknown
 		}
+		w.scribe.Write(history.Event{Op: op, Result: result, Since: since})
 	})
 }
 
@@ -189,5 +192,6 @@ func (w *world) setClock(off time.Duration) {
 	w.offsets = max(w.offsets, off)
 	w.moved = time.Now()
 	w.mu.Unlock()
+	w.scribe.Write(history.Event{Op: history.OpClockMoved})
 	w.redis.step(off)
 }

@@ -151,7 +151,7 @@ func (w *wire) dial(context.Context, string, *net.Dialer, *tls.Config) (net.Conn
 	}
 	client, near := net.Pipe()
 	l := &link{
-		wire: w, client: near, server: server, over: make(chan struct{}),
+		wire: w, client: near, server: server, over: make(chan struct{}), left: make(chan struct{}),
 		sent: make(chan request, 4096), expected: make(chan expected, 4096), replied: make(chan []byte, 4096),
 	}
 	w.links[l] = true
@@ -247,7 +247,8 @@ type link struct {
 	expected       chan expected
 	replied        chan []byte
 	once           sync.Once
-	over           chan struct{}
+	over           chan struct{} // nothing is forwarded any more
+	left           chan struct{} // the client has gone
 }
 
 type request struct {
@@ -261,16 +262,17 @@ type expected struct {
 	answer string // an error text in place of Redis's reply
 }
 
+// end cuts the connection. Redis goes on with what it has been sent, and answer hears what it replies.
 func (l *link) end() {
 	l.once.Do(func() {
 		close(l.over)
 		l.client.Close()
-		l.server.Close()
 	})
 }
 
 // listen takes in what the client sends.
 func (l *link) listen() {
+	defer close(l.left)
 	defer close(l.sent)
 	for r := bufio.NewReader(l.client); ; {
 		raw, words, err := readCommand(r, 2)
@@ -288,7 +290,6 @@ func (l *link) listen() {
 // forward brings the commands to Redis.
 func (l *link) forward() {
 	defer close(l.expected)
-	defer l.server.Close() // the client has gone, and what it sent has arrived
 	for r := range l.sent {
 		l.wire.at(r.step, before)
 		l.wire.requests.pass(l.over)
@@ -329,7 +330,7 @@ func (l *link) answer() {
 		raw := []byte("-" + e.answer + "\r\n")
 		if e.answer == "" {
 			var ok bool
-			if raw, ok = <-l.replied; !ok {
+			if raw, ok = l.reply(e.step); !ok {
 				break
 			}
 			l.wire.executed(e.request, raw)
@@ -353,12 +354,29 @@ func (l *link) answer() {
 		if e.answer != "" {
 			continue
 		}
-		if raw, ok := <-l.replied; ok {
+		if raw, ok := l.reply(e.step); ok {
 			l.wire.executed(e.request, raw)
 			l.wire.missed(e.request, raw)
 		}
 	}
+	l.server.Close()
 	for range l.replied { // and drain
+	}
+}
+
+// reply returns what Redis replies to a step. One that waits for something is forgotten with its client.
+func (l *link) reply(step string) ([]byte, bool) {
+	left := l.left
+	if step != "blpop" {
+		left = nil
+	}
+	select {
+	case raw, ok := <-l.replied:
+		return raw, ok
+	case <-left:
+		l.server.Close()
+		raw, ok := <-l.replied
+		return raw, ok
 	}
 }
 

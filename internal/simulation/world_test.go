@@ -146,8 +146,12 @@ func (w *world) blame(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf("%v: ", time.Since(w.began))+fmt.Sprintf(format, args...))
 }
 
-// alarmed is told that a process thinks that Redis lost data.
+// alarmed is told that a process thinks that Redis lost data. A clock that was ahead and has come back may have let others take
+// over from one that was cut off meanwhile.
 func (w *world) alarmed(p *process, l redisqueue.DataLoss) {
+	if l.Sign == redisqueue.SignSessionGone && w.clockMoved(w.plan.lease+w.plan.lease/2) {
+		return
+	}
 	lost := func(e history.Event) bool { return e.Op == history.OpDataLost }
 	if !slices.ContainsFunc(w.events.Events(), lost) {
 		w.blame("%s: a false alarm: %+v", p.name, l)
