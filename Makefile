@@ -1,5 +1,5 @@
 # What CI runs, by name. `make` alone does what a change needs before it is committed.
-.PHONY: all test race lint build fuzz mutants soak ticks bench bench-full bench-parts ceilings examples dashboard tidy
+.PHONY: all test race lint build fuzz mutants soak ticks bench bench-full bench-parts bench-against ceilings examples dashboard tidy
 
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODULES  := . ./cron ./examples ./integration ./stage/s3store ./benchmarks
@@ -53,6 +53,9 @@ bench-parts: ## what has no peer: statuses saved in SQL, viewers, telling them
 	cd benchmarks && GOWORK=off go test -run '^$$' -bench SQLSave -benchtime 100000x .
 	cd integration && go test -run '^$$' -bench SSEViewers -benchtime 200x .
 	go test -run '^$$' -bench Notify ./redisnotify
+
+bench-against: ## a drain at 100 by this tree and by the commit REF in turn; more is said in the script
+	bash .ci/bench-against "$(REF)"
 
 ceilings: ## allocations and Redis commands a job, which must not rise; and the tests of the measurements
 	cd benchmarks && GOWORK=off go test ./...

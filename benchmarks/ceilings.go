@@ -24,9 +24,9 @@ var ceilings = []ceiling{
 	{"enqueue-1", "go-worker", most(19, 1.01)},
 	{"enqueue-64", "go-worker", most(17, 0.2)}, // some 0.06 commands on a quiet machine
 	{"enqueue-bulk", "go-worker", most(7.5, 0.003)},
-	{"drain-10", "go-worker", most(29, 0.06)},
-	{"drain-100", "go-worker", most(29, 0.04)},
-	{"drain-1000", "go-worker", most(29, 0.02)},
+	{"drain-10", "go-worker", most(28, 0.06)},
+	{"drain-100", "go-worker", most(28, 0.04)},
+	{"drain-1000", "go-worker", most(28, 0.02)},
 	{"drain-100", "go-worker+postgres", most(75, 0.15)},
 	{"idle", "go-worker", map[string]float64{results.IdleCommands: 2}},
 }

@@ -84,8 +84,9 @@ func leading(text string) float64 {
 }
 
 // watch counts until ctx ends, by name, the commands that clients send, exactly: MONITOR tells them from those of
-// scripts. It costs the server too much for anything but an idle one. It calls watching when it is about to count.
-func watch(ctx context.Context, addr string, watching func()) (map[string]int, error) {
+// scripts. It costs the server too much for anything but an idle one. It calls told with each line that was counted, and
+// before them with an empty one, when it is about to count.
+func watch(ctx context.Context, addr string, told func(line string)) (map[string]int, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to watch redis: %w", err)
@@ -104,11 +105,13 @@ func watch(ctx context.Context, addr string, watching func()) (map[string]int, e
 		case err != nil:
 			return nil, fmt.Errorf("watch redis: %w", err)
 		case line == "+OK\r\n":
-			watching()
+			told("")
+			continue
 		}
 		if name := sentCommand(line); name != "" {
 			seen[name]++
 		}
+		told(line)
 	}
 }
 

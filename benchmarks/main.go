@@ -5,6 +5,7 @@
 //	GOWORK=off go run .                                # the main scenarios, three rounds, tables to standard output
 //	GOWORK=off go run . -full -out results.json        # all of them, the raw numbers to a file
 //	GOWORK=off go run . -run '^drain-100/(go-worker|asynq)$' -rounds 5
+//	GOWORK=off go run . -against ../../older/benchmarks/benchmarks -run '^drain-100/go-worker$' -rounds 40
 //	GOWORK=off go run . -ceilings                      # allocations and commands a job; an error when they have risen
 //	GOWORK=off go run . -report results.json > RESULTS.md
 //	GOWORK=off go run ./plot results.json > throughput.svg
@@ -54,6 +55,7 @@ func parse(args []string) (o options, err error) {
 	flags.BoolVar(&o.full, "full", false, "all scenarios and systems, not only the main ones")
 	flags.StringVar(&o.match, "run", "", "only what matches this `regexp` of scenario/system")
 	flags.Float64Var(&o.scale, "scale", 1, "multiply the numbers of jobs by this `factor`")
+	flags.StringVar(&o.against, "against", "", "let this `program`, an older build of this one, measure all in turn, and compare")
 	flags.StringVar(&o.format, "format", "markdown", "of the output: markdown, json or none")
 	flags.StringVar(&o.out, "out", "", "write the raw numbers to this `file`, too")
 	flags.StringVar(&o.report, "report", "", "measure nothing, write the report of this `file`")
@@ -109,10 +111,12 @@ func (o *options) measure(ctx context.Context, asked string, out io.Writer) erro
 	if err != nil {
 		return err
 	}
-	switch o.format {
-	case "markdown":
+	switch {
+	case o.against != "" && o.format == "markdown":
+		return writeComparison(out, set)
+	case o.format == "markdown":
 		return writeReport(out, set)
-	case "json":
+	case o.format == "json":
 		return json.NewEncoder(out).Encode(set)
 	}
 	return nil

@@ -103,6 +103,34 @@ func TestReportOfLittleHasNoEmptyTables(t *testing.T) {
 	require.NotContains(t, out.String(), "## Bytes")
 }
 
+func TestBuildsTakeTurns(t *testing.T) {
+	p := plan{}
+	alone, err := p.builds(1)
+	require.NoError(t, err)
+	require.Len(t, alone, 1)
+	p.against = "older"
+	first, err := p.builds(1)
+	require.NoError(t, err)
+	second, err := p.builds(2)
+	require.NoError(t, err)
+	require.Equal(t, []build{alone[0], {program: "older", suffix: asBefore}}, first)
+	require.Equal(t, []build{{program: "older", suffix: asBefore}, alone[0]}, second)
+}
+
+func TestComparisonTakesRatiosWithinRounds(t *testing.T) {
+	set := new(results.Set)
+	for round, speeds := range [][2]float64{{1000, 1100}, {2000, 1000}, {4000, 4000}} {
+		for i, system := range []string{"go-worker" + asBefore, "go-worker"} {
+			set.Measurements = append(set.Measurements, results.Measurement{Round: round, Scenario: "drain-100", System: system,
+				Metrics: map[string]float64{results.JobsPerSecond: speeds[i]}})
+		}
+	}
+	var out bytes.Buffer
+	require.NoError(t, writeComparison(&out, set))
+	require.Contains(t, out.String(), "| jobs/s | 2,000 | 1,100 | 1.000 (0.500–1.100) | 3 |")
+	require.NotContains(t, out.String(), "commands", "they were not measured")
+}
+
 func TestNumbers(t *testing.T) {
 	require.Equal(t, "0", results.Thousands(0))
 	require.Equal(t, "999", results.Thousands(999))

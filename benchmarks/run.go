@@ -16,11 +16,12 @@ import (
 
 // plan says what a run measures.
 type plan struct {
-	rounds int
-	full   bool
-	match  *regexp.Regexp // of "scenario/system"; nil: all
-	scale  float64        // of the numbers of jobs
-	say    io.Writer      // progress
+	rounds  int
+	full    bool
+	match   *regexp.Regexp // of "scenario/system"; nil: all
+	scale   float64        // of the numbers of jobs
+	against string         // another build of this program, which measures all that this one does; empty: none
+	say     io.Writer      // progress
 }
 
 // measurement is one entry of a round.
@@ -60,23 +61,31 @@ func (p *plan) run(ctx context.Context, set *results.Set) error {
 		if number == 1 && len(list) == 0 {
 			return errors.New("nothing matches")
 		}
+		builds, err := p.builds(number)
+		if err != nil {
+			return err
+		}
 		for i, m := range list {
-			began := time.Now()
-			found, err := p.one(ctx, servers, m)
-			if err != nil {
-				return fmt.Errorf("%s/%s: %w", m.scenario.name, m.kind.name, err)
+			for _, b := range builds {
+				began := time.Now()
+				found, err := p.one(ctx, servers, m, b.program)
+				if err != nil {
+					return fmt.Errorf("%s/%s%s: %w", m.scenario.name, m.kind.name, b.suffix, err)
+				}
+				found.Round, found.System = number, found.System+b.suffix
+				set.Measurements = append(set.Measurements, found)
+				fmt.Fprintf(p.say, "round %d/%d, %d/%d  %-12s %-18s %s  (%.1f s)\n", number, p.rounds, i+1, len(list),
+					m.scenario.name, found.System, headline(found.Metrics), time.Since(began).Seconds())
 			}
-			found.Round = number
-			set.Measurements = append(set.Measurements, found)
-			fmt.Fprintf(p.say, "round %d/%d, %d/%d  %-12s %-18s %s  (%.1f s)\n", number, p.rounds, i+1, len(list),
-				m.scenario.name, m.kind.name, headline(found.Metrics), time.Since(began).Seconds())
 		}
 	}
 	return servers.describe(ctx, &set.Machine)
 }
 
 // one measures in a process of its own, on emptied servers.
-func (p *plan) one(ctx context.Context, servers *servers, m measurement) (found results.Measurement, err error) {
+func (p *plan) one(
+	ctx context.Context, servers *servers, m measurement, program string,
+) (found results.Measurement, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	at, err := servers.ready(ctx, m.kind, m.scenario)
@@ -87,11 +96,7 @@ func (p *plan) one(ctx context.Context, servers *servers, m measurement) (found 
 	if err != nil {
 		return found, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return found, err
-	}
-	cmd := exec.CommandContext(ctx, self, "-measure", string(text))
+	cmd := exec.CommandContext(ctx, program, "-measure", string(text))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

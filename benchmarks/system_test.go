@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/real-staging-ai/go-worker/benchmarks/results"
@@ -40,7 +42,7 @@ const few = 200
 
 func measureFew(t *testing.T, scenario, system string, at endpoints) results.Measurement {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // only for what hangs
 	defer cancel()
 	m, err := measure(ctx, spec{Scenario: scenario, System: system, Jobs: few, At: at})
 	require.NoError(t, err)
@@ -111,7 +113,7 @@ func TestSends(t *testing.T) {
 			defer gauge.client.Close()
 			before, err := gauge.read(t.Context())
 			require.NoError(t, err)
-			seen := watchWhile(t, at.Redis, func() { measureFew(t, "storm-1", k.name, at) })
+			seen := watchWhile(t, at.Redis, gauge.client, func() { measureFew(t, "storm-1", k.name, at) })
 			after, err := gauge.read(t.Context())
 			require.NoError(t, err)
 
@@ -130,21 +132,28 @@ func TestSends(t *testing.T) {
 	}
 }
 
-// watchWhile watches the commands of a server while do runs.
-func watchWhile(t *testing.T, addr string, do func()) (seen map[string]int) {
+// watchWhile watches the commands of a server while do runs, until it has seen one that the client sends afterwards.
+func watchWhile(t *testing.T, addr string, client rueidis.Client, do func()) (seen map[string]int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	const last = "what comes after all"
 	watching, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		var err error
-		seen, err = watch(ctx, addr, func() { close(watching) })
+		seen, err = watch(ctx, addr, func(line string) {
+			switch {
+			case line == "":
+				close(watching)
+			case strings.Contains(line, last):
+				cancel()
+			}
+		})
 		ended <- err
 	}()
 	<-watching
 	do()
-	time.Sleep(50 * time.Millisecond) // what MONITOR still has to tell
-	cancel()
+	require.NoError(t, client.Do(t.Context(), client.B().Echo().Message(last).Build()).Error())
 	require.NoError(t, <-ended)
 	return seen
 }

@@ -291,7 +291,7 @@ func (r *rig) idle(ctx context.Context, d time.Duration) (sent int, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	seen, err := watch(ctx, r.at.Redis, func() {})
+	seen, err := watch(ctx, r.at.Redis, func(string) {})
 	for _, n := range seen {
 		sent += n
 	}
