@@ -39,6 +39,7 @@ func TestCluster(t *testing.T) {
 // A queue's slot moves to another node and back under load, and stays half moved for longer than lease and grace each
 // time. Meanwhile no script runs (TRYAGAIN); afterwards all clients follow (MOVED). Each job runs once.
 func TestClusterMovesASlotUnderLoad(t *testing.T) {
+	t.Parallel()
 	moves := size(2, 10)
 	c := startReplicatedCluster(t)
 	queues := []string{"moves", "stays"}
@@ -71,6 +72,7 @@ func TestClusterMovesASlotUnderLoad(t *testing.T) {
 // the statuses elsewhere no accepted job is lost, though the cluster has lost its last writes: a replica stops to follow
 // for a while before its master dies.
 func TestClusterMastersDie(t *testing.T) {
+	t.Parallel()
 	kills := size(1, 3)
 	c := startReplicatedCluster(t)
 	queues := make([]string, len(c.nodes)) // one on each

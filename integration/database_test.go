@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -114,6 +115,7 @@ func (r *rig) countState(state worker.State) int {
 // Redis loses everything, in the middle of 1,000 jobs that wait, 100 that are to be retried and 100 that run, and the
 // worker that begins to sweep them up dies over it. The database knows them all, and every one ends.
 func TestFlushedRedisLosesNoJob(t *testing.T) {
+	t.Parallel()
 	const waiting, few = 1000, 100
 	r, _ := newDatabaseRig(t, workerConfig{Concurrency: few})
 	w := r.fleet.start()
@@ -139,6 +141,7 @@ func TestFlushedRedisLosesNoJob(t *testing.T) {
 
 // Postgres is away under load, for long. Claims stop, outcomes wait, nothing runs twice, and every job ends.
 func TestPostgresOutage(t *testing.T) {
+	t.Parallel()
 	const n = 6000
 	outage := size(16*time.Second, 30*time.Second)
 	r, postgres := newDatabaseRig(t, workerConfig{Concurrency: 20})
@@ -181,8 +184,11 @@ func TestOneRefusedRowStopsNoOther(t *testing.T) {
 	r.await("the refused success to be recorded as a failure", func() bool { return state("job-00020") == "failed" })
 	require.Equal(t, "succeeded", state("job-00010"), "a refused 'running' is skipped")
 	require.Equal(t, "running", state("job-00030"), "there is no way to record its end")
-	dead := func() []string { return r.members(prefix("default") + "dead") }
-	require.ElementsMatch(t, []string{"job-00020", "job-00030"}, dead())
+	r.await("both to be settled, which comes after their rows", func() bool {
+		dead := r.members(prefix("default") + "dead")
+		slices.Sort(dead)
+		return slices.Equal(dead, []string{"job-00020", "job-00030"})
+	})
 	require.Equal(t, n, r.starts())
 
 	_, err := r.db.Exec(`ALTER TABLE worker_jobs DROP CONSTRAINT no_end`)

@@ -20,6 +20,7 @@ import (
 // better: every accepted job ends, none runs again that had ended, tokens rise, and each worker that is up tells
 // operators once.
 func TestRedisLosesData(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]func(*rig, string){
 		"old snapshot": func(*rig, string) {},
 		"nothing": func(r *rig, dump string) {

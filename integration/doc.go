@@ -9,5 +9,5 @@
 // history judges what became of the jobs (checker_test.go).
 //
 // Fault tests have two sizes (figures_test.go): the quick one runs with all tests, the full one by `make soak`, which prints
-// the figures of all runs as one table.
+// the figures of all runs as one table. Tests that take long because they wait run beside each other, after all others.
 package integration

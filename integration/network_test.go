@@ -115,6 +115,7 @@ func TestNetworkIsCutOneWay(t *testing.T) {
 // and their old connections stay deaf. They give up what they held, come back by connections of their own making, and
 // nothing counts that they finished meanwhile.
 func TestNetworkIsABlackHole(t *testing.T) {
+	t.Parallel()
 	holes, n := size(1, 3), size(3500, 11_000)
 	r := newNetRig(t, workerConfig{Concurrency: 10})
 	swallowed := []*process{r.fleet.start(), r.fleet.start()}

@@ -19,14 +19,21 @@ import (
 	"github.com/real-staging-ai/go-worker/workertest"
 )
 
-// redisNews makes a Notifier on a server whose logs hold logSize events, zero for as many as the package has it.
+// redisNews makes a Notifier on a server whose logs hold logSize events, zero for as many as the package has it. A call
+// of it may take as long as the tests wait for anything.
 func redisNews(t testing.TB, server *redistest.Redis, logSize int) news {
+	t.Helper()
+	return redisNewsWithin(t, server, logSize, patience)
+}
+
+// redisNewsWithin is redisNews with calls that end by a timeout.
+func redisNewsWithin(t testing.TB, server *redistest.Redis, logSize int, timeout time.Duration) news {
 	t.Helper()
 	client, err := endpoint{Addrs: []string{server.Addr()}}.connect()
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	n, err := redisnotify.New(client, redisnotify.Config{
-		LogSize: logSize, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+		LogSize: logSize, Timeout: timeout, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	t.Cleanup(n.Close)
@@ -45,7 +52,7 @@ func TestNewsOutage(t *testing.T) {
 	} {
 		t.Run(outage.name, func(t *testing.T) {
 			server := redistest.Server(t)
-			n := redisNews(t, server, 0)
+			n := redisNewsWithin(t, server, 0, time.Second)
 			r := newNewsRig(t, n)
 			const viewers = 5
 			var jobs []*worker.Job

@@ -25,6 +25,7 @@ import (
 // all that was written in the last moments: then nothing that was accepted is lost if a status store outside Redis has it,
 // as sweeps bring it back.
 func TestRedisCrashes(t *testing.T) {
+	t.Parallel()
 	crashes := size(2, 5)
 	always := []string{"--appendonly", "yes", "--appendfsync", "always"}
 	everysec := []string{"--appendonly", "yes", "--appendfsync", "everysec"}

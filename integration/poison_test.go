@@ -16,6 +16,7 @@ import (
 // A job that takes its worker down does so three times, then fails as "worker lost", its body kept. The 15 jobs that
 // ran beside it succeed.
 func TestPoisonJobIsBuried(t *testing.T) {
+	t.Parallel()
 	t.Run("without a status store", func(t *testing.T) { testPoison(t, workerConfig{}) })
 	t.Run("with one", func(t *testing.T) {
 		r := testPoison(t, workerConfig{Database: pgtest.Server(t).URL()})

@@ -130,6 +130,7 @@ var (
 // Failovers of all kinds, one after the other, under load, with the statuses outside of what fails over: no accepted job
 // is lost, none ends twice, nothing hangs.
 func TestFailoversLoseNoJob(t *testing.T) {
+	t.Parallel()
 	steps := size([]failoverStep{stepPlanned, stepTorn}, []failoverStep{
 		stepPlanned, stepKilled, stepPlanned, stepFrozen, stepTorn, stepFrozen, stepPlanned, stepTorn,
 	})
@@ -185,7 +186,7 @@ func TestOldMasterHarmsNothing(t *testing.T) {
 	const (
 		workers = 2
 		due     = 6 * time.Second // when both masters have the same jobs to give, about when there are two
-		headway = time.Second     // of the new one: in the same millisecond two masters give the same tokens
+		headway = time.Second     // of the new one: in the same millisecond two masters may give the same tokens
 		early   = 20              // jobs that the stale worker starts before
 	)
 	slots := size(20, 100)

@@ -163,12 +163,12 @@ func (r *sqlRig) pool(t *testing.T, gate chan struct{}) *worker.Pool {
 	require.NoError(t, err)
 	require.NoError(t, p.Start(context.Background()))
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		require.NoError(t, p.Stop(ctx))
 	})
 	require.NoError(t, p.Client().EnqueueMany(context.Background(), newSQLJob(t, "stuck")))
-	require.Eventually(t, running.Load, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, running.Load, patience, 5*time.Millisecond)
 	return p
 }
 
@@ -178,7 +178,7 @@ func (r *sqlRig) succeeds(t *testing.T, id string) {
 	require.Eventually(t, func() bool {
 		row, err := r.Get(context.Background(), id)
 		return err == nil && row.State == worker.StateSucceeded
-	}, 20*time.Second, 10*time.Millisecond, id)
+	}, patience, 10*time.Millisecond, id)
 }
 
 // A duplicate in a transaction that stays open holds up nobody: neither the job that runs nor those that end with it.
@@ -249,7 +249,7 @@ func TestSQLStatusWaitsForAnotherSweeper(t *testing.T) {
 		require.Eventually(t, func() bool {
 			return r.one(t, `SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%`+
 				r.cfg.Schema+`%'`) == "1"
-		}, 10*time.Second, 5*time.Millisecond)
+		}, patience, 5*time.Millisecond)
 		_, err = tx.Exec("UPDATE " + r.table() +
 			"_sweep SET owner = 'early', held_until = clock_timestamp() + interval '1 minute'")
 		require.NoError(t, err)

@@ -127,10 +127,10 @@ func TestARestartWithDataIsNone(t *testing.T) {
 func TestCallsEndSoonWhenRedisIsDown(t *testing.T) {
 	s := onReal(t)
 	cfg, _ := quiet()
-	cfg.Timeout = 200 * time.Millisecond
-	n := s.notifier(cfg)
-	waiting := subscribe(t, n, "t", "")
+	waiting := subscribe(t, s.notifier(cfg), "t", "")
 	waiting.reads("caught up")
+	cfg.Timeout = 200 * time.Millisecond // for what must fail
+	n := s.notifier(cfg)
 	s.real.Kill()
 	promptly(t, func() { require.Error(t, n.Notify(context.Background(), status("t", "a", 1))) })
 	promptly(t, func() {
@@ -150,7 +150,7 @@ func TestCallsEndSoonWhenRedisIsDown(t *testing.T) {
 func TestAServerThatHangsIsNoticed(t *testing.T) {
 	s := onReal(t)
 	cfg, book := quiet()
-	cfg.Timeout, cfg.Ping = 300*time.Millisecond, 50*time.Millisecond
+	cfg.Timeout, cfg.Ping = time.Second, 50*time.Millisecond
 	n := s.notifier(cfg)
 	waiting := subscribe(t, n, "t", "")
 	waiting.reads("caught up")

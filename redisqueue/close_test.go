@@ -63,7 +63,7 @@ func TestCloseGoesOnWhenItsContextIsCanceled(t *testing.T) {
 func TestCloseReturnsWhenRedisIsGone(t *testing.T) {
 	s := onReal(t)
 	cfg, _ := quiet()
-	cfg.Timeout = 100 * time.Millisecond
+	cfg.Timeout = 2 * time.Second // also for what has to go well
 	q := s.queue(cfg)
 	c := open(t, q, 0)
 	s.real.Kill()

@@ -247,7 +247,7 @@ func TestARenewedLeaseIsLeftAlone(t *testing.T) {
 // A takeover fences the worker before it has moved everything: from then on the worker changes nothing.
 func TestATakeoverFencesFirst(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server) {
-		q := s.queue(redisqueue.Config{})
+		q := s.queue(redisqueue.Config{Lease: time.Hour}) // no heartbeat moves the deadline or finishes the takeover
 		c := open(t, q, 0)
 		jobs := enqueue(t, q, newJobs(t, 700)...)
 		claim(t, c, 500)

@@ -163,7 +163,7 @@ func TestWhatIsNoTraceIsDropped(t *testing.T) {
 // Values of older versions have two words; the words after them may be anything.
 func TestWhatHistorySaysOfTheTimeIsReadOrIgnored(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server) {
-		q := s.queue(redisqueue.Config{})
+		q := s.queue(redisqueue.Config{Timeout: patience}) // miniredis takes long to read a mebibyte in Lua
 		c := open(t, q, 9)
 		at := time.UnixMilli(1763930000000).UTC()
 		enqueued := time.UnixMilli(time.Now().UnixMilli()).UTC()

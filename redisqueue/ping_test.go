@@ -14,10 +14,10 @@ import (
 func TestPing(t *testing.T) {
 	s := onReal(t)
 	ctx := context.Background()
-	q := s.queue(redisqueue.Config{Timeout: 100 * time.Millisecond})
+	q, hasty := s.queue(redisqueue.Config{}), s.queue(redisqueue.Config{Timeout: 100 * time.Millisecond})
 	require.NoError(t, q.Ping(ctx))
 	s.real.Pause()
-	err := q.Ping(ctx)
+	err := hasty.Ping(ctx)
 	s.real.Resume()
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NotErrorIs(t, err, worker.ErrRefused)

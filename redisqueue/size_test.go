@@ -105,15 +105,20 @@ func TestCheckpointsAndSuspectsAreBounded(t *testing.T) {
 	})
 }
 
-// slowConn delivers so many bytes a second.
+// slowConn delivers so many bytes a second. One goroutine reads from it.
 type slowConn struct {
 	net.Conn
 	rate int
+	busy time.Time // until then with what was delivered
 }
 
-func (c slowConn) Read(p []byte) (int, error) {
+func (c *slowConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
+	if now := time.Now(); c.busy.Before(now) {
+		c.busy = now
+	}
+	c.busy = c.busy.Add(time.Duration(n) * time.Second / time.Duration(c.rate))
+	time.Sleep(time.Until(c.busy))
 	return n, err
 }
 
@@ -132,11 +137,11 @@ func TestLargeJobsComeOverASlowLink(t *testing.T) {
 		dial := opt.DialCtxFn
 		opt.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, cfg *tls.Config) (net.Conn, error) {
 			conn, err := dial(ctx, addr, d, cfg)
-			return slowConn{conn, 20 * mebibyte}, err
+			return &slowConn{Conn: conn, rate: 8 * mebibyte}, err
 		}
 	})
 	cfg, _ := quiet()
-	cfg.Timeout = time.Second
+	cfg.Timeout = 3 * time.Second // too short for all
 	c := open(t, slow.queue(cfg), 0)
 	require.Equal(t, ids(jobs), ids(claimN(t, c, n)))
 }

@@ -26,7 +26,7 @@ type program struct {
 // begin runs the program on a free port, with an embedded Redis.
 func begin(t *testing.T, file string) *program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // only for a program that never gets so far
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // only for a program that never gets so far
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {

@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is for programs that hang; none needs it.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 var (
 	binary string // its path

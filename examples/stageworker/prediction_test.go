@@ -29,9 +29,7 @@ func TestWorkerWithPredictions(t *testing.T) {
 	originals := rooms(t)
 	picture, err := os.ReadFile(filepath.Join(originals, "rooms", "1.jpg"))
 	require.NoError(t, err)
-	created := make(chan struct{}, 1)
-	api := &predicttest.API{Token: "hunter2", Takes: 4 * time.Second, Picture: picture, PlainHTTP: true,
-		Created: func(int, http.ResponseWriter, *http.Request) bool { created <- struct{}{}; return false }}
+	api := &predicttest.API{Token: "hunter2", Takes: time.Hour, Picture: picture, PlainHTTP: true}
 	service := httptest.NewServer(api)
 	t.Cleanup(service.Close)
 	env := map[string]string{
@@ -42,10 +40,11 @@ func TestWorkerWithPredictions(t *testing.T) {
 	h := newHost(t, redis.Addr(), postgres.URL())
 	first := launch(t, env)
 	job := h.order(t, "modern")
-	<-created
+	require.Eventually(t, func() bool { return api.Count(predicttest.OpGet) > 0 }, patience, 20*time.Millisecond, "it is followed")
 	assert.Zero(t, first.terminate(t), first.said())
 	assert.False(t, h.status(t, job).State.Final(), "the prediction takes longer than the worker may drain")
 
+	api.Finish("prediction1")
 	second := launch(t, env)
 	h.await(t, job, worker.StateSucceeded)
 	status := h.status(t, job)

@@ -116,7 +116,7 @@ func (s *studio) work(ctx context.Context, p ports) error {
 	if err := pool.Start(ctx); err != nil {
 		return err
 	}
-	s.pool, s.client = pool, pool.Client() // which tells of a job from its first status on in order
+	s.pool, s.client = pool, pool.Client() // one queue of news for both
 	return nil
 }
 

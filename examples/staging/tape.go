@@ -19,14 +19,20 @@ type tape struct {
 	base string // what comes before the paths of staged pictures
 	w    io.Writer
 
-	mu    sync.Mutex
-	begun map[string]time.Time
+	mu   sync.Mutex
+	told map[string]told // of jobs that are not over, by id
+}
+
+// told is what was printed of a job.
+type told struct {
+	began   time.Time // its first status
+	version int64     // of the last one
 }
 
 var _ worker.Notifier = (*tape)(nil)
 
 func newTape(w io.Writer, base string) *tape {
-	return &tape{base: base, w: w, begun: make(map[string]time.Time)}
+	return &tape{base: base, w: w, told: make(map[string]told)}
 }
 
 // Notify implements worker.Notifier.
@@ -34,15 +40,18 @@ func (t *tape) Notify(_ context.Context, statuses ...worker.Status) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range statuses {
-		began, ok := t.begun[s.JobID]
-		if !ok {
-			began = s.At
-			t.begun[s.JobID] = began
+		last, ok := t.told[s.JobID]
+		switch {
+		case !ok:
+			last.began = s.At
+		case s.Version < last.version: // that the job waits, told once a worker had begun
+			continue
 		}
+		t.told[s.JobID] = told{last.began, s.Version}
 		if s.State.Final() {
-			delete(t.begun, s.JobID)
+			delete(t.told, s.JobID)
 		}
-		t.printLocked(s, s.At.Sub(began))
+		t.printLocked(s, s.At.Sub(last.began))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 )
 
 // patience is how long anything may take. Only what is broken takes that long.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // process is one part of the program, with the same arguments each time that it is started.
 type process struct {
@@ -76,6 +77,15 @@ func (p *process) kill() {
 	<-p.read
 	_ = p.cmd.Wait()
 	p.cmd = nil
+}
+
+// pause makes the process stand still until resume.
+func (p *process) pause()  { p.signal(syscall.SIGSTOP) }
+func (p *process) resume() { p.signal(syscall.SIGCONT) }
+
+func (p *process) signal(sig syscall.Signal) {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(sig))
 }
 
 // await returns when the process, since it was launched, has printed a line with the text.
