@@ -9,8 +9,13 @@ all: lint test
 test: ## the README's own command
 	go test work
 
+# In one bubble of synctest two threads of Go at once can crash the race detector (go.dev/issue/78156): where tests have
+# bubbles there is one. Under the detector the scheduler shuffles what runs next all the same.
 race:
-	go test -race -timeout 30m work
+	@one= many=; for dir in $$(go list -f '{{.Dir}}' work); do \
+		if grep -qsE 'synctest|InBubble' $$dir/*_test.go; then one="$$one $$dir"; else many="$$many $$dir"; fi; \
+	done; \
+	go test -race -cpu 1 -timeout 30m $$one && go test -race -timeout 30m $$many
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

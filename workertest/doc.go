@@ -4,7 +4,8 @@
 //
 // Run runs one job on a payload as a worker would, and RunThroughCrash lets the worker die first, after the work was done.
 // RequireEnqueued and Enqueued tell what a program put into a MemoryQueue; Drain runs what is there. Time is fake in a
-// testing/synctest bubble; where a test can't run in one, a Clock moves the queue's.
+// testing/synctest bubble; where a test can't run in one, a Clock moves the queue's. Under the race detector tests in
+// bubbles need go test -cpu 1 for now, as threads in parallel can crash it: https://go.dev/issue/78156.
 //
 //	func TestSignUp(t *testing.T) {
 //		queue := workertest.NewQueue()
