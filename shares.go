@@ -140,7 +140,7 @@ func (s *slots) forgo(sh *share, now time.Duration) {
 // want some, and may have them. When there is none nobody is to catch up: of the one that is furthest ahead, of those that
 // use some if any does. -Inf says that it has no peers.
 func (s *slots) peers(sh *share, now time.Duration) float64 {
-	behind, full, all := math.Inf(1), math.Inf(-1), math.Inf(-1)
+	behind, barred, all := math.Inf(1), math.Inf(-1), math.Inf(-1)
 	for _, other := range s.shares {
 		if other == sh || other.retired || s.strict && other.weight != sh.weight {
 			continue
@@ -148,8 +148,8 @@ func (s *slots) peers(sh *share, now time.Duration) float64 {
 		pace := s.pace(other, now)
 		all = max(all, pace)
 		switch uses := other.active || other.held > 0; {
-		case uses && s.full(other):
-			full = max(full, pace)
+		case uses && s.barred(other, now):
+			barred = max(barred, pace)
 		case uses:
 			behind = min(behind, pace)
 		}
@@ -157,8 +157,8 @@ func (s *slots) peers(sh *share, now time.Duration) float64 {
 	switch {
 	case !math.IsInf(behind, 1):
 		return behind
-	case !math.IsInf(full, -1):
-		return full
+	case !math.IsInf(barred, -1):
+		return barred
 	}
 	return all
 }
@@ -167,8 +167,12 @@ func (s *slots) peers(sh *share, now time.Duration) float64 {
 // again, or has too many jobs that ended and cannot be settled.
 func (s *slots) full(sh *share) bool {
 	wanted := sh.granted + sh.claiming
-	return sh.limit > 0 && sh.held+wanted >= sh.limit || sh.failed && wanted > 0 || sh.unsaved > max(2*maxBatch, 2*s.size)
+	return sh.limit > 0 && sh.held+wanted >= sh.limit || sh.failed && wanted > 0 || sh.unsaved > s.mostUnsaved()
 }
+
+// mostUnsaved is how many jobs of one queue that ended may wait to be settled, before no more are claimed. All queues together
+// may have four times as many.
+func (s *slots) mostUnsaved() int { return max(2*maxBatch, 2*s.size) }
 
 // late reports whether a claim under way takes much longer than those before: its server may hang, and other queues are
 // not to wait with it.
@@ -177,6 +181,9 @@ func (sh *share) late(now time.Duration) bool {
 }
 
 func (sh *share) lateAfter() time.Duration { return max(minLate, lateness*sh.claim) }
+
+// barred reports whether the queue gets no slot now, though it may want some.
+func (s *slots) barred(sh *share, now time.Duration) bool { return s.full(sh) || sh.late(now) }
 
 // whenLate returns what tells when a claim of another queue will be late, nil if none is under way.
 func (s *slots) whenLate(sh *share) <-chan time.Time {
@@ -208,7 +215,7 @@ func (s *slots) next(now time.Duration) *share {
 	var best *share
 	var least float64
 	for _, sh := range s.shares {
-		if !sh.active || s.full(sh) || sh.late(now) {
+		if !sh.active || s.barred(sh, now) {
 			continue
 		}
 		pace := s.pace(sh, now)
@@ -230,11 +237,11 @@ func (s *slots) before(a *share, pace float64, b *share, other float64) bool {
 	return pace < other
 }
 
-// keepUp sees that queues at their limit don't fall behind by more than what brings them back to it: what they may not
-// use they are not to make up for later.
+// keepUp sees that queues that may have no more slots now don't fall behind by more than what brings them back to their limit:
+// what they may not use they are not to make up for later.
 func (s *slots) keepUp(now time.Duration, weight int, pace float64) {
 	for _, sh := range s.shares {
-		if s.full(sh) && sh.active && (!s.strict || sh.weight == weight) {
+		if sh.active && s.barred(sh, now) && (!s.strict || sh.weight == weight) {
 			behind := float64(sh.limit) * s.expects(sh).Seconds() / float64(sh.weight)
 			sh.paid += max(0, pace-behind-s.pace(sh, now))
 		}

@@ -211,3 +211,30 @@ func TestARetiredShareTellsWhenItHasNothingLeft(t *testing.T) {
 	assert.Equal(t, []*share{other}, s.shares)
 	assert.Equal(t, 2, s.take(other))
 }
+
+// A queue whose claim hangs gets nothing until it answers: it sets no pace for whoever comes meanwhile.
+func TestWhoComesBesideAClaimThatHangsTakesNoMoreThanItsShare(t *testing.T) {
+	busy, hangs, comes := lasting(1, 10*ms), lasting(1, 10*ms), lasting(1, 10*ms)
+	p := newPlay(10, false, busy, hangs, comes)
+	p.drain(comes)
+	p.pass(time.Second)
+	hangs.asleep = true
+	for p.slots.take(hangs.share) == 0 { // a claim that nothing answers
+		p.pass(ms)
+	}
+	wake := func(d time.Duration, crowds ...*crowd) { // as a pool does when a claim becomes late
+		for end := p.now + d; p.now < end; {
+			p.pass(10 * ms)
+			for _, c := range crowds {
+				if !c.asleep && c.share.claiming == 0 {
+					p.feed(c)
+				}
+			}
+		}
+	}
+	wake(3*time.Second, busy)
+	p.fill(comes)
+	busy.used, comes.used = 0, 0
+	wake(time.Second, busy, comes)
+	assert.InDelta(t, busy.used.Seconds(), comes.used.Seconds(), .5)
+}

@@ -117,3 +117,46 @@ func TestAQueueThatHangsStarvesNoOther(t *testing.T) {
 		})
 	}
 }
+
+// slowOnce is a queue of which one claim takes so long when it is asked to.
+type slowOnce struct {
+	worker.Queue
+	name string
+	slow *atomic.Int64
+}
+
+func (q slowOnce) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
+	c, err := q.Queue.Consume(ctx, queue, opts)
+	if err != nil || queue != q.name {
+		return c, err
+	}
+	return oddConsumer{Consumer: c, claim: func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+		if opts.Limit > 0 {
+			time.Sleep(time.Duration(q.slow.Swap(0)))
+		}
+		return c.Claim(ctx, opts)
+	}}, nil
+}
+
+// A queue whose claim answers late doesn't make up for what it could not use meanwhile.
+func TestAClaimThatWasLateStarvesNoOther(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		y, slow := newTally(), new(atomic.Int64)
+		r := newRig(t, y.handler, withoutStore, serving(10, map[string]worker.QueueConfig{"light": {Weight: 1}, "heavy": {Weight: 9}}),
+			func(c *worker.Config) { c.Queue = slowOnce{c.Queue, "heavy", slow} })
+		r.load("light", 10_000, 100)
+		r.load("heavy", 10_000, 100)
+		r.start()
+		defer r.stop()
+		r.after(10 * time.Second)
+		slow.Store(int64(2900 * time.Millisecond))
+		r.after(3 * time.Second)
+		y.take()
+		for range 3 {
+			r.after(5 * time.Second)
+			got := y.take()
+			require.InDelta(t, 50, got["light"], 15, "its tenth of 500: %v", got)
+			require.InDelta(t, 450, got["heavy"], 25, "%v", got)
+		}
+	})
+}
