@@ -133,7 +133,7 @@ func (c *Client) Enqueue(ctx context.Context, p Payload, opts ...JobOption) (*Jo
 // EnqueueMany enqueues jobs that NewJob made, or made by hand: what NewJob would set is filled in. All are checked
 // before anything is written; jobs that then fail are listed in an *EnqueueError, the others are enqueued. Any other
 // error says that the outcome is unknown; calling again with the same jobs is safe. A job that takes the place of another
-// one, see UniquePolicy.Replace, is given that one's ID and Topic.
+// one, see UniquePolicy.Replace and what it says of unknown outcomes, is given that one's ID and Topic.
 func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
 	return c.send(ctx, "enqueue", jobs, c.enqueue)
 }

@@ -18,6 +18,11 @@ const maxReplaces = 5
 func (c *Client) enqueueUnique(ctx context.Context, jobs []*Job) error {
 	failed := make(map[string]error)
 	replaced := make(map[*Job]*Job)
+	defer func() { // whatever became of others: enqueued again under their own ids these would run once more
+		for job, now := range replaced {
+			job.ID, job.Topic = now.ID, now.Topic
+		}
+	}()
 	for range maxReplaces {
 		free := c.turnAway(ctx, jobs, failed, replaced)
 		if len(free) == 0 {
@@ -34,10 +39,6 @@ func (c *Client) enqueueUnique(ctx context.Context, jobs []*Job) error {
 			return err
 		}
 		jobs = slices.DeleteFunc(free, func(job *Job) bool { return !job.replaces() || !isDuplicate(failed[job.ID]) })
-	}
-	for job, now := range replaced {
-		delete(failed, job.ID)
-		job.ID, job.Topic = now.ID, now.Topic
 	}
 	if len(failed) > 0 {
 		return &EnqueueError{Failed: failed}
@@ -64,8 +65,11 @@ func (c *Client) turnAway(ctx context.Context, jobs []*Job, failed map[string]er
 			case errors.Is(err, errKeyFree):
 				free = append(free, job)
 				continue
-			case err == nil:
-				replaced[job] = now
+			case now != nil:
+				delete(failed, job.ID)
+				if replaced[job] = now; err != nil {
+					failed[now.ID] = err
+				}
 				continue
 			}
 		}
@@ -102,7 +106,7 @@ func (c *Client) holders(ctx context.Context, jobs []*Job) map[string]Holder {
 // hasRow reports whether a job has a row that says more than that it was not enqueued, or whether that isn't known.
 func (c *Client) hasRow(ctx context.Context, id string) bool {
 	row, err := c.rowOf(ctx, id)
-	return err != nil || row != nil && (!row.State.Final() || row.Token() > 0)
+	return err != nil || row != nil && (!row.State.Final() || row.ended())
 }
 
 // errKeyFree says that nobody keeps a job out any more.
@@ -112,8 +116,8 @@ func (j *Job) duplicateOf(holder string) *DuplicateError {
 	return &DuplicateError{Key: j.Unique.Key, Holder: holder}
 }
 
-// replace puts a job in the place of the holder of its key, and returns that as it is now. With later set it doesn't
-// replace what was enqueued after it.
+// replace puts a job in the place of the holder of its key, and returns that as it is now: with an error, too, when only its
+// status is not recorded. With later set it doesn't replace what was enqueued after it.
 func (c *Client) replace(ctx context.Context, job *Job, holder Holder, later bool) (*Job, error) {
 	for range maxReplaces {
 		waiting := holder.Job
@@ -124,6 +128,9 @@ func (c *Client) replace(ctx context.Context, job *Job, holder Holder, later boo
 		if err != nil {
 			return nil, fmt.Errorf("replace job %q: %w", holder.ID, err)
 		}
+		if row.ended() {
+			return nil, job.duplicateOf(holder.ID)
+		}
 		now := job.snapshot()
 		now.ID, now.Topic = waiting.ID, waiting.Topic
 		place, token, err := c.uniquer.Replace(ctx, waiting, now)
@@ -131,7 +138,10 @@ func (c *Client) replace(ctx context.Context, job *Job, holder Holder, later boo
 		case err != nil:
 			return nil, fmt.Errorf("replace job %q: %w", holder.ID, err)
 		case place == PlaceWaiting:
-			return now, c.recordReplaced(ctx, row, now, token)
+			if err = c.recordReplaced(ctx, row, now, token); errors.Is(err, errOver) {
+				return nil, job.duplicateOf(holder.ID)
+			}
+			return now, err
 		case place != PlaceUnknown:
 			return nil, job.duplicateOf(holder.ID)
 		}
@@ -159,12 +169,18 @@ func (c *Client) rowOf(ctx context.Context, id string) (*Status, error) {
 	return row, err
 }
 
+// errOver says that a job had ended before another one took its place, which is dropped with it.
+var errOver = errors.New("the job had ended")
+
 // recordReplaced saves the status of a job that another one has taken the place of, by the token of that.
 func (c *Client) recordReplaced(ctx context.Context, row *Status, job *Job, token int64) error {
 	if row == nil {
 		return nil
 	}
 	if row = c.latest(ctx, row); row.State.Final() {
+		if row.ended() && row.Token() < token {
+			return errOver
+		}
 		return nil
 	}
 	st := waitingStatus(job, 0)
@@ -196,7 +212,8 @@ func (c *Client) closeRound(ctx context.Context, round *Job, token int64, before
 	st := waitingStatus(round, 0)
 	st.State, st.Error = StateCanceled, cleanText("not requeued: "+why.Error())
 	if before != nil && before.State.Final() {
-		st = *before
+		st.State, st.Error, st.Message, st.Progress, st.Result = before.State, before.Error, before.Message, before.Progress, before.Result
+		st.Attempt, st.Crashes, st.MaxAttempts = before.Attempt, before.Crashes, or(before.MaxAttempts, st.MaxAttempts)
 	}
 	st.Version, st.RunAt, st.At = version(token, phaseFinal, 0), time.Time{}, time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)

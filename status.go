@@ -84,6 +84,10 @@ func (s *Status) phase() int { return int(s.Version>>sequenceBits) & (1<<phaseBi
 // opens reports whether the status opens a round: the first enqueue, or a Requeue.
 func (s *Status) opens() bool { return s.phase() == phaseWaiting }
 
+// ended reports whether a row, nil if there is none, says that a round of its job is over: what the queue still has of that is
+// dropped with its next claim. A job that was refused at its enqueue has not ended in this sense.
+func (s *Status) ended() bool { return s != nil && s.State.Final() && s.Token() > 0 }
+
 // queue is the job's, which a host's store may not keep by itself: empty when nothing tells it.
 func (s *Status) queue() string {
 	if s.Queue == "" && s.Job != nil {

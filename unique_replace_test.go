@@ -166,3 +166,82 @@ func TestReplaceOfAJobThatWaitsToBeRetried(t *testing.T) {
 		require.JSONEq(t, `2`, string(r.last(first.ID).Result))
 	})
 }
+
+// A worker may die when it has saved a success and not settled it: then the job waits again, and what would take its place
+// would be dropped with it.
+func TestReplaceLeavesAJobThatIsOver(t *testing.T) {
+	for _, late := range []bool{false, true} { // the success is saved while the job is replaced
+		t.Run(fmt.Sprint("late ", late), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var ran []int
+				r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran = append(ran, p.N); return nil })
+				first := r.enqueue(1, one())
+				c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{})
+				require.NoError(t, err)
+				claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+				require.NoError(t, err)
+				require.NoError(t, c.Close(t.Context()))
+				r.queue.Fault = func(_ context.Context, call string) error {
+					if call == "Replace" && late || call == "Holders" && !late {
+						r.save(worker.Status{JobID: first.ID, Type: first.Type, Queue: first.Queue, State: worker.StateSucceeded,
+							Version: claimed[0].Token<<14 | 3<<12})
+						r.queue.Fault = nil
+					}
+					return nil
+				}
+				second := r.duplicate(2, first.ID, one(replacing))
+				r.start()
+				defer r.stop()
+				r.after(time.Minute)
+				require.Empty(t, ran)
+				require.NoError(t, r.pool.Client().EnqueueMany(t.Context(), second), "it has kept its id")
+				r.after(time.Minute)
+				require.Equal(t, []int{2}, ran)
+			})
+		})
+	}
+}
+
+// A job that has taken another one's place has its id from then on, whatever the call returns: enqueued again under its own it
+// would run a second time.
+func TestAJobThatReplacedIsNotEnqueuedOnceMore(t *testing.T) {
+	for name, fault := range map[string]func(r *rig){
+		"a batch whose rest has an unknown outcome": func(r *rig) {
+			r.queue.Fault = func(_ context.Context, call string) error {
+				if call == "Enqueue" {
+					return errFlaky
+				}
+				return nil
+			}
+		},
+		"its status is not recorded": func(r *rig) {
+			r.store.Fault = func(context.Context, []worker.Status) error { return errFlaky }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				ran := make(map[int]int)
+				r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran[p.N]++; return nil })
+				first := r.enqueue(1, one())
+				second, err := worker.NewJob(ping{2}, one(replacing))
+				require.NoError(t, err)
+				third, err := worker.NewJob(ping{3})
+				require.NoError(t, err)
+				fault(r)
+				require.Error(t, r.pool.Client().EnqueueMany(t.Context(), second, third))
+				require.Equal(t, first.ID, second.ID)
+				r.queue.Fault, r.store.Fault = nil, nil
+				r.start()
+				defer r.stop()
+				r.after(time.Second)
+				err = r.pool.Client().EnqueueMany(t.Context(), second, third)
+				failed := (*worker.EnqueueError)(nil)
+				require.ErrorAs(t, err, &failed)
+				require.Len(t, failed.Failed, 1)
+				require.ErrorAs(t, failed.Failed[first.ID], new(*worker.FinishedError))
+				r.after(time.Second)
+				require.Equal(t, map[int]int{2: 1, 3: 1}, ran)
+			})
+		})
+	}
+}
