@@ -24,9 +24,15 @@ func TestAJobsContextEndsWithIt(t *testing.T) {
 					assert.Equal(t, time.Hour, time.Until(end), "all of its time is left")
 					time.Sleep(time.Second)
 					return ctx.Err()
-				}, with, func(c *worker.Config) { c.JobTimeout = time.Hour }).start()
+				}, with, func(c *worker.Config) { c.JobTimeout = time.Hour })
+				r.store.Fault = func(context.Context, []worker.Status) error {
+					time.Sleep(3 * time.Second) // which is not the handler's
+					return nil
+				}
+				r.start()
 				r.enqueue(1)
-				r.after(2 * time.Second)
+				r.after(time.Minute)
+				require.NotNil(t, kept)
 				require.ErrorIs(t, kept.Err(), context.Canceled)
 				r.after(2 * time.Hour)
 				assert.Equal(t, context.Canceled, kept.Err(), "its time doesn't run out any more")

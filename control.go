@@ -27,9 +27,9 @@ func (c *Client) Cancel(ctx context.Context, id string, opts ...JobOption) (Stat
 	if err != nil {
 		return "", fmt.Errorf("cancel job %q: %w", id, err)
 	}
-	if row != nil && row.State.Final() && row.Token() > 0 {
+	if row.ended() {
 		if row.State == StateCanceled { // by a call that may have been cut short
-			_, err = c.canceler.RemoveCanceled(ctx, asked.Queue, id)
+			_, err = c.canceler.RemoveCanceled(ctx, or(row.queue(), asked.Queue), id)
 		}
 		if err != nil {
 			return "", fmt.Errorf("cancel job %q: %w", id, err)
@@ -84,7 +84,7 @@ func (c *Client) saveCanceled(ctx context.Context, mark CancelMark, row *Status)
 		st.Attempt, st.Crashes = mark.Job.Attempt, mark.Job.Crashes
 		if row != nil && !row.State.Final() { // it knows what was, too; that of another round does not
 			st.Attempt, st.Crashes = max(st.Attempt, row.Attempt), max(st.Crashes, row.Crashes)
-			st.MaxAttempts, st.Progress, st.Message = row.MaxAttempts, row.Progress, row.Message
+			st.MaxAttempts, st.Progress, st.Message = or(row.MaxAttempts, st.MaxAttempts), row.Progress, row.Message
 		}
 	case row != nil:
 		st = *row

@@ -254,3 +254,112 @@ func TestCancelLeavesAJobThatIsOver(t *testing.T) {
 		})
 	}
 }
+
+// frugal is a store that reads back no more than it has to.
+type frugal struct{ *workertest.MemoryStatusStore }
+
+func (s frugal) Get(ctx context.Context, id string) (*worker.Status, error) {
+	row, err := s.MemoryStatusStore.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &worker.Status{JobID: id, Queue: row.Queue, State: row.State, Version: row.Version, Error: row.Error}, nil
+}
+
+func withFrugal(c *worker.Config) { c.StatusStore = frugal{c.StatusStore.(*workertest.MemoryStatusStore)} }
+
+func TestCancelKnowsOfTheJobWhatTheRowDoesNot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop, withFrugal)
+		job := r.enqueue(1, worker.MaxAttempts(7))
+		r.cancel(job.ID)
+		assert.Equal(t, 7, r.last(job.ID).MaxAttempts)
+	})
+}
+
+// A row that is final doesn't excuse a wrong queue: the job may still be on its own one.
+func TestControlsOfAnotherQueueReachAJobThatIsOver(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		client, elsewhere := r.pool.Client(), worker.OnQueue("b")
+		job := r.enqueue(1, worker.OnQueue("a"), one())
+		mark, err := r.queue.MarkCanceled(t.Context(), "a", job.ID)
+		require.NoError(t, err)
+		st := *r.last(job.ID)
+		st.State, st.Version = canceled, mark.Token<<14|3<<12
+		r.save(st) // and then who cancels it dies
+		require.ErrorContains(t, client.Delete(t.Context(), job.ID, elsewhere), `the job is on queue "a"`)
+		state, err := client.Cancel(t.Context(), job.ID, elsewhere)
+		require.NoError(t, err)
+		assert.Equal(t, canceled, state)
+		assert.Equal(t, worker.PlaceDead, r.queue.Place("a", job.ID))
+		r.enqueue(2, worker.OnQueue("a"), one())
+	})
+}
+
+// watched is a consumer of which claims take a moment to return.
+type watched struct {
+	oddConsumer
+	worker.CancelWatcher
+}
+
+// overtaking makes a pool's queue cancel the jobs that match between handing them out and the claim's return.
+func overtaking(match func(*worker.Job) bool) func(*worker.Config) {
+	return func(c *worker.Config) {
+		queue := c.Queue.(*workertest.MemoryQueue)
+		claim := func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
+			jobs, err := c.Claim(ctx, opts)
+			for _, job := range jobs {
+				if match(job) {
+					_, _ = queue.MarkCanceled(context.Background(), job.Queue, job.ID)
+					time.Sleep(time.Millisecond)
+				}
+			}
+			return jobs, err
+		}
+		c.Queue = odd{queue, func(c worker.Consumer) worker.Consumer {
+			return watched{oddConsumer{Consumer: c, claim: claim}, c.(worker.CancelWatcher)}
+		}}
+	}
+}
+
+// A queue tells of a cancel once. It may do so before the claim has returned that hands the job out.
+func TestACancelThatOvertakesTheClaimIsHeard(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		ran := false
+		r := newRig(t, func(ctx context.Context, _ *worker.Job, _ ping) error {
+			ran = true
+			<-ctx.Done()
+			return ctx.Err()
+		}, overtaking(func(*worker.Job) bool { return true })).start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.after(time.Minute)
+		assert.Equal(t, canceled, r.last(job.ID).State)
+		assert.False(t, ran)
+	})
+}
+
+// So it may of one that would wait to run alone, and nothing is claimed while one does.
+func TestACancelThatOvertakesTheClaimEndsWhatWaitsToRunAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		block := make(chan struct{})
+		r := newRig(t, func(context.Context, *worker.Job, ping) error { <-block; return nil },
+			serving(2, map[string]worker.QueueConfig{"a": {}, "b": {}}), func(c *worker.Config) { c.MaxCrashes = 2 },
+			overtaking(func(job *worker.Job) bool { return job.Crashes > 0 }))
+		suspect := r.enqueue(2, worker.OnQueue("b"))
+		dying, err := r.queue.Consume(t.Context(), "b", worker.ConsumeOptions{MaxCrashes: 2})
+		require.NoError(t, err)
+		claimed, err := dying.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+		require.NoError(t, err)
+		require.Len(t, claimed, 1)
+		r.enqueue(1, worker.OnQueue("a"))
+		r.start()
+		defer r.stop()
+		r.after(time.Second)
+		r.queue.Crash(dying)
+		r.after(time.Minute)
+		assert.Equal(t, canceled, r.last(suspect.ID).State)
+		close(block)
+	})
+}

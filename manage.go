@@ -78,7 +78,7 @@ func (c *Client) edit(ctx context.Context, id string, change func(*Job, Place) (
 	if err != nil {
 		return err
 	}
-	if row != nil && row.State.Final() && row.Token() > 0 {
+	if row.ended() {
 		return &FinishedError{ID: id, State: row.State}
 	}
 	for range maxEdits {
@@ -219,10 +219,12 @@ func (c *Client) delete(ctx context.Context, id string, opts []JobOption) error 
 	if err != nil && !errors.Is(err, ErrJobNotFound) {
 		return err
 	}
-	known, over := err == nil, row != nil && row.State.Final() && row.Token() > 0
+	known, over := err == nil, row.ended()
 	switch {
 	case known && info.Place == PlaceHeld:
 		return ErrJobActive // a mark would stop it
+	case !known && over && or(row.queue(), asked.Queue) != asked.Queue:
+		return otherQueue(asked, row.queue())
 	case !known && over:
 		return nil
 	case !known || info.Place != PlaceDead || row != nil && !over:

@@ -62,8 +62,9 @@ type session struct {
 	gone       atomic.Bool
 	over       chan struct{} // closed by end
 
-	mu   sync.Mutex
-	held map[int64]*attempt // by token, from claim to outcome
+	mu    sync.Mutex
+	held  map[int64]*attempt   // by token, from claim to outcome
+	early map[int64]Revocation // by token, of what is not held: the claim may be about to return
 }
 
 // open opens a session.
@@ -72,8 +73,8 @@ func (f *feed) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consume queue %q: %w", f.queue, err)
 	}
-	s := &session{feed: f, consumer: consumer, lease: defaultLease, opened: time.Now(), held: make(map[int64]*attempt),
-		over: make(chan struct{})}
+	s := &session{feed: f, consumer: consumer, lease: defaultLease, opened: time.Now(), over: make(chan struct{}),
+		held: make(map[int64]*attempt), early: make(map[int64]Revocation)}
 	s.checkpointer, _ = consumer.(Checkpointer)
 	s.waker, _ = consumer.(Waker)
 	s.unlocker, _ = consumer.(Unlocker)
@@ -321,6 +322,9 @@ func (s *session) callClose(ctx context.Context) (err error) {
 func (s *session) revoke(r Revocation) {
 	s.mu.Lock()
 	a := s.held[r.Token]
+	if a == nil {
+		s.early[r.Token] = r
+	}
 	s.mu.Unlock()
 	if a != nil && a.job.ID == r.ID {
 		a.revoke(readable(r.Cause))
@@ -336,7 +340,11 @@ func (s *session) track(attempts []*attempt) {
 	defer s.mu.Unlock()
 	for _, a := range attempts {
 		s.held[a.job.Token] = a
+		if r, ok := s.early[a.job.Token]; ok && r.ID == a.job.ID {
+			a.revoke(readable(r.Cause))
+		}
 	}
+	clear(s.early) // what else is in it has ended
 }
 
 func (s *session) untrack(a *attempt) {

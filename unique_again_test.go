@@ -158,3 +158,25 @@ func TestSweepBringsBackALostJobWhenItsKeyIsFree(t *testing.T) {
 		require.Equal(t, worker.StateSucceeded, r.last(first.ID).State)
 	})
 }
+
+// Stores read back what they keep, which may be little: the end of a round that is kept out has all that statuses have.
+func TestARoundThatIsKeptOutEndsWithAllThatStatusesHave(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, func(context.Context, *worker.Job, ping) error {
+			time.Sleep(time.Second)
+			return worker.Permanent(errFlaky)
+		}, withFrugal).start()
+		defer r.stop()
+		first := r.enqueue(1, one(), worker.WithTopic("ada"))
+		r.after(2 * time.Second)
+		r.enqueue(2, one(), worker.After(time.Hour))
+		require.ErrorAs(t, r.requeueBlindly(first.ID), new(*worker.DuplicateError))
+		last := r.store.History(first.ID)
+		st := last[len(last)-1]
+		require.Equal(t, worker.StateFailed, st.State)
+		require.Equal(t, errFlaky.Error(), st.Error)
+		require.Equal(t, []string{first.Type, first.Queue, "ada"}, []string{st.Type, st.Queue, st.Topic})
+		require.NotNil(t, st.Job)
+		require.Positive(t, st.MaxAttempts)
+	})
+}
