@@ -180,3 +180,24 @@ func TestUnansweredClaimsMakeTheNextOnesSmaller(t *testing.T) {
 		require.Len(t, claim(t, c, 2), 1, "never less than one")
 	})
 }
+
+// Who replaces gets the holders' bodies, of which one call answers a few only.
+func TestHoldersAreAskedForInParts(t *testing.T) {
+	s := onReal(t)
+	q := s.queue(redisqueue.Config{})
+	var ask []*worker.Job
+	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
+		unique := worker.UniqueBy(id, worker.UniquePolicy{Replace: true})
+		enqueue(t, q, newJob(t, worker.WithID(id), unique))
+		ask = append(ask, newJob(t, unique))
+	}
+	s.ok("CONFIG", "RESETSTAT")
+	holders, err := q.Holders(t.Context(), ask...)
+	require.NoError(t, err)
+	require.Len(t, holders, len(ask))
+	for i, holder := range holders {
+		require.Equal(t, ask[i].Unique.Key, holder.ID)
+		require.Equal(t, holder.ID, holder.Job.ID)
+	}
+	require.Contains(t, s.text("INFO", "commandstats"), "cmdstat_evalsha:calls=3,")
+}

@@ -65,6 +65,10 @@ func (c *consumer) Unlock(ctx context.Context, jobs ...*worker.Job) error {
 	return nil
 }
 
+// maxBodies is how many holders' bodies one call answers: with payloads of the usual limit they have maxCallBytes. Who replaces
+// needs a call for each job besides.
+const maxBodies = 4
+
 // Holders tells which jobs have the unique keys of the given ones.
 func (q *Queue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worker.Holder, error) {
 	const doing = "look for unique keys on"
@@ -80,7 +84,11 @@ func (q *Queue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worker.Hold
 		places[job.Queue] = append(places[job.Queue], i)
 	}
 	for queue, all := range places {
-		for part := range slices.Chunk(all, maxElements) {
+		size := maxElements
+		if slices.ContainsFunc(all, func(i int) bool { return jobs[i].Unique.Replace }) {
+			size = maxBodies
+		}
+		for part := range slices.Chunk(all, size) {
 			if err := q.holders(ctx, queue, jobs, part, holders); err != nil {
 				return nil, explain(doing, queue, err)
 			}
