@@ -8,13 +8,13 @@ import (
 
 // Clock is a time that stands still until a test moves it, for tests that cannot run in a testing/synctest bubble. Set it
 // as MemoryQueue.Clock; OnMove makes other clocks follow. What a pool measures by itself goes by package time all the
-// same: a handler's timeout, a retry policy's Window, the times in statuses.
+// same: a handler's timeout, a retry policy's Window, the times in statuses. A zero Clock shows the zero time.
 type Clock struct {
 	moving sync.Mutex // one move at a time
 
 	mu     sync.Mutex
 	now    time.Time
-	moved  chan struct{} // closed and replaced at each move
+	moved  chan struct{} // closed at the next move; nil while nobody waits for that
 	timers []*clockTimer
 	follow []func(now time.Time, by time.Duration)
 }
@@ -26,7 +26,7 @@ type clockTimer struct {
 
 // NewClock returns a clock that shows the present time.
 func NewClock() *Clock {
-	return &Clock{now: time.Now().Round(0), moved: make(chan struct{})}
+	return &Clock{now: time.Now().Round(0)}
 }
 
 // Now returns what the clock shows.
@@ -51,7 +51,7 @@ func (c *Clock) Set(t time.Time) {
 }
 
 // OnMove calls f now and after each move, with the new time and by how much it moved, so that another clock can follow.
-// That of miniredis has two hands:
+// f must not move this one. That of miniredis has two hands:
 //
 //	clock.OnMove(func(now time.Time, by time.Duration) {
 //		server.SetTime(now)    // what scripts read
@@ -82,8 +82,10 @@ func (c *Clock) moveTo(t time.Time) {
 	}
 	c.mu.Lock()
 	c.now = t
-	close(c.moved)
-	c.moved = make(chan struct{})
+	if c.moved != nil {
+		close(c.moved)
+		c.moved = nil
+	}
 	follow := slices.Clone(c.follow)
 	c.mu.Unlock()
 	for _, f := range follow {
@@ -131,5 +133,8 @@ func (c *Clock) nextMove() <-chan struct{} {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.moved == nil {
+		c.moved = make(chan struct{})
+	}
 	return c.moved
 }

@@ -36,6 +36,13 @@ func TestClock(t *testing.T) {
 }
 
 // A worker that waits is woken by the clock; package time need not pass.
+func TestAZeroClockCanBeSet(t *testing.T) {
+	clock, now := workertest.Clock{}, time.Now().Round(0)
+	clock.Set(now)
+	clock.Advance(time.Hour)
+	assert.Equal(t, now.Add(time.Hour), clock.Now())
+}
+
 func TestClockWakesAWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := workertest.NewClock()

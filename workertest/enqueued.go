@@ -82,18 +82,21 @@ func jobType[P worker.Payload]() string {
 // wish is what a job is to be like: as job is, in the fields that are not zero in set.
 type wish struct {
 	job, set *worker.Job
-	lives    bool // it expires so long after it was enqueued, not at a time
+	life     time.Duration // it expires so long after it was enqueued; zero: at a time, if at all
 }
 
 // wishOf makes a wish of options; a nil job is what they set.
 func wishOf(job *worker.Job, opts []worker.JobOption) wish {
+	began := time.Now()
 	w := wish{job: job, set: apply(opts)}
 	if job == nil {
 		w.job = w.set
 	}
 	if !w.set.ExpiresAt.IsZero() { // ExpireAfter counts from when it is applied, ExpireAt doesn't
 		time.Sleep(time.Nanosecond) // time has to pass, in a bubble, too
-		w.lives = !apply(opts).ExpiresAt.Equal(w.set.ExpiresAt)
+		if !apply(opts).ExpiresAt.Equal(w.set.ExpiresAt) {
+			w.life = w.set.ExpiresAt.Sub(began)
+		}
 	}
 	return w
 }
@@ -167,8 +170,8 @@ func (w wish) fields(job *worker.Job) (differ []difference) {
 		wanted, found := want.Field(i).Interface(), got.Field(i).Interface()
 		switch field.Name {
 		case "ExpiresAt":
-			if w.lives {
-				wanted, found = lives(w.job, job)
+			if w.life != 0 {
+				wanted, found = w.life, lifeOf(job, w.life)
 			}
 		case "Delay": // it doesn't travel
 			wanted, found = w.set.Delay.Truncate(time.Millisecond), delayOf(job)
@@ -184,18 +187,17 @@ func (w wish) fields(job *worker.Job) (differ []difference) {
 	return differ
 }
 
-// lives returns for how long the wanted job would live, were it enqueued now, and for how long one was to; zero is for ever.
-// What a producer takes from the option to the enqueue, under a second, is nothing.
-func lives(wanted, job *worker.Job) (want, got time.Duration) {
-	want = time.Until(wanted.ExpiresAt)
+// lifeOf returns for how long a job was to live, zero for ever. What a producer takes from the option to the enqueue, under a
+// second, is nothing.
+func lifeOf(job *worker.Job, wanted time.Duration) time.Duration {
 	if job.ExpiresAt.IsZero() {
-		return want, 0
+		return 0
 	}
-	got = job.ExpiresAt.Sub(job.EnqueuedAt)
-	if (want - got).Abs() < time.Second {
-		got = want
+	life := job.ExpiresAt.Sub(job.EnqueuedAt)
+	if (wanted - life).Abs() < time.Second {
+		return wanted
 	}
-	return want, got
+	return life
 }
 
 // delayOf is the delay that a job was enqueued with.
