@@ -118,8 +118,8 @@ func (b *bulk) page(jobs []JobInfo) error {
 			break
 		}
 		begun.Go(func() {
+			defer func() { <-slots }() // also when the host's code ends the goroutine
 			b.take(jobs[i].ID)
-			<-slots
 		})
 	}
 	begun.Wait()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -141,5 +142,18 @@ func TestPurgeAsksAboutOneJobAfterAnother(t *testing.T) {
 		require.Equal(t, 125, n)
 		require.Len(t, asked, 250)
 		require.Equal(t, 125, r.queue.Count("default", worker.PlaceWaiting))
+	})
+}
+
+// A store of a test may end the goroutine that calls it, as FailNow does. Purge returns all the same.
+func TestPurgeOutlivesACallThatNeverReturns(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		for i := range 40 {
+			r.enqueue(i)
+		}
+		r.store.Fault = func(context.Context, []worker.Status) error { runtime.Goexit(); return nil }
+		n, _ := r.pool.Client().Purge(t.Context(), worker.DefaultQueue, worker.PlaceWaiting, nil)
+		require.Zero(t, n)
 	})
 }

@@ -170,6 +170,9 @@ func complete(jobs []*Job) error {
 		if job == nil {
 			return fmt.Errorf("job %d is nil", i)
 		}
+		if job.claimed() {
+			return fmt.Errorf("job %q was claimed by a worker: enqueue a job of your own, as NewJob makes it", job.ID)
+		}
 		job.complete()
 	}
 	if len(jobs) < 2 {
@@ -362,8 +365,9 @@ func (c *Client) find(ctx context.Context, id string, opts []JobOption) (*Job, *
 	if err := checkName("id", id, MaxIDLength); err != nil {
 		return nil, nil, &jobError{err}
 	}
-	asked := &Job{ID: id}
+	asked := new(Job)
 	asked.apply(opts)
+	asked.ID = id
 	var row *Status
 	if c.getter != nil {
 		var err error

@@ -341,3 +341,20 @@ func TestEnqueueUnderTheIDOfAnotherJob(t *testing.T) {
 		require.Equal(t, succeeded, r.last("x").State)
 	})
 }
+
+// A handler that passes its own job on would have its success saved under the new job's id, and nothing run.
+func TestAJobThatWasClaimedIsNotEnqueued(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var r *rig
+		var passedOn error
+		r = newRig(t, func(ctx context.Context, job *worker.Job, _ ping) error {
+			passedOn = r.pool.Client().EnqueueMany(ctx, job)
+			return nil
+		}).start()
+		defer r.stop()
+		job := r.enqueue(1)
+		r.after(time.Second)
+		require.ErrorContains(t, passedOn, `job "`+job.ID+`" was claimed by a worker`)
+		require.Equal(t, succeeded, r.last(job.ID).State)
+	})
+}

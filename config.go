@@ -14,6 +14,7 @@ const (
 	maxConcurrency   = 100_000
 	minSweepInterval = time.Second
 	maxPoolName      = 255
+	forever          = 10 * 365 * 24 * time.Hour // longer times would overflow where they are added up
 )
 
 // Config is what a pool is made of. Backend.Queue and Registry are required.
@@ -28,14 +29,16 @@ type Config struct {
 	// Queues are the queues to serve. Nil means {"default": {}}.
 	Queues map[string]QueueConfig
 	// Strict makes the weights ranks: a queue is served only while those of greater weight have nothing waiting, or are at
-	// their own limit, so it may well starve. Queues of equal weight share. What was claimed runs on. False shares the slots
-	// by weight, and no queue starves.
+	// their own limit, so it may well starve. Queues of equal weight share. What was claimed runs on, and one with its last
+	// crash to spend keeps all queues waiting, see MaxCrashes. False shares the slots by weight, and no queue starves.
 	Strict bool
 	// Concurrency is how many handlers run at once, at most 100,000. Zero means GOMAXPROCS.
 	Concurrency int
 	// Retry applies where neither the job nor its handler says anything. Zero fields mean DefaultRetry.
 	Retry RetryPolicy
-	// MaxCrashes is how many workers a job may take down before it fails. Zero means 3.
+	// MaxCrashes is how many workers a job may take down before it fails. Zero means 3. A job with its last crash to spend
+	// runs alone, so that it takes nothing else along: from its claim until it has ended the worker claims nothing, from any
+	// queue, and it starts when what the worker runs has ended. JobTimeout bounds both.
 	MaxCrashes int
 	// JobTimeout bounds a handler where neither the job nor its handler's defaults do. Zero means 30 minutes.
 	JobTimeout time.Duration
@@ -64,7 +67,9 @@ type Config struct {
 type QueueConfig struct {
 	// Weight is the queue's share of the pool's slots while several queues have jobs: beside one of weight 9, a queue of
 	// weight 1 has a tenth of the time in which slots are held, however long its jobs and the others' take. Slots that some
-	// queue doesn't use are shared by the others. Zero means 1.
+	// queue doesn't use are shared by the others. What one has had too much of while others waited, they catch up on: after
+	// a job of an hour, the queue of weight 1 waits until the other has held slots for nine. A Concurrency bounds how much a
+	// queue of long jobs can have had. Zero means 1.
 	Weight int
 	// Concurrency is how many of the pool's slots the queue may use at once. Zero means all.
 	Concurrency int
@@ -128,9 +133,9 @@ func (c *Config) applyDefaults() {
 	c.Concurrency = or(c.Concurrency, runtime.GOMAXPROCS(0))
 	c.MaxCrashes = or(c.MaxCrashes, 3)
 	c.JobTimeout = or(c.JobTimeout, 30*time.Minute)
-	c.DrainTimeout = or(c.DrainTimeout, 30*time.Second)
-	c.CancelGrace = or(c.CancelGrace, 5*time.Second)
-	c.SweepInterval = or(c.SweepInterval, time.Minute)
+	c.DrainTimeout = min(or(c.DrainTimeout, 30*time.Second), forever)
+	c.CancelGrace = min(or(c.CancelGrace, 5*time.Second), forever)
+	c.SweepInterval = min(or(c.SweepInterval, time.Minute), forever)
 	c.Retry = c.Retry.or(DefaultRetry)
 }
 

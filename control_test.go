@@ -363,3 +363,17 @@ func TestACancelThatOvertakesTheClaimEndsWhatWaitsToRunAlone(t *testing.T) {
 		close(block)
 	})
 }
+
+// The id is the argument's, whatever the options say.
+func TestControlsConcernTheIDThatTheyAreGiven(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		client, job, other := r.pool.Client(), r.enqueue(1), r.enqueue(2)
+		for _, id := range []string{job.ID, other.ID} {
+			r.cancel(id)
+		}
+		require.NoError(t, client.Requeue(t.Context(), job.ID, worker.WithID(other.ID)))
+		assert.Equal(t, queued, r.last(job.ID).State)
+		assert.Equal(t, canceled, r.last(other.ID).State)
+	})
+}

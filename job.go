@@ -228,6 +228,13 @@ func (j *Job) apply(opts []JobOption) {
 	}
 }
 
+// claimed reports whether a pool runs the job, or has run it.
+func (j *Job) claimed() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.live != nil
+}
+
 // complete fills in what a producer may leave out.
 func (j *Job) complete() {
 	if j.ID == "" {

@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -142,6 +143,28 @@ func TestStopLetsJobsFinish(t *testing.T) {
 		assert.Equal(t, 20*time.Second, time.Since(began))
 		assert.Equal(t, succeeded, r.last(job.ID).State)
 	})
+}
+
+// Who would wait for as long as it takes may say so by the longest time that there is.
+func TestStopWaitsForAsLongAsItTakes(t *testing.T) {
+	for name, change := range map[string]func(*worker.Config){
+		"DrainTimeout": func(c *worker.Config) { c.DrainTimeout = math.MaxInt64 },
+		"CancelGrace":  func(c *worker.Config) { c.CancelGrace = math.MaxInt64 },
+		"all": func(c *worker.Config) {
+			c.DrainTimeout, c.CancelGrace, c.JobTimeout, c.SweepInterval = math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, func(context.Context, *worker.Job, ping) error { time.Sleep(20 * time.Second); return nil }, change).start()
+				job := r.enqueue(1)
+				r.after(time.Second)
+				require.NoError(t, r.pool.Stop(context.Background()))
+				assert.Equal(t, succeeded, r.last(job.ID).State)
+				assert.Equal(t, worker.PlaceUnknown, r.queue.Place("default", job.ID))
+			})
+		})
+	}
 }
 
 func TestStopCancelsAndGivesBackWhatDoesNotFinish(t *testing.T) {
