@@ -200,7 +200,8 @@ func (c *Client) saveRound(ctx context.Context, round *Job, token int64) error {
 }
 
 // Pause keeps all workers from claiming jobs of a queue until Resume, whatever is started anew meanwhile. Jobs can still be
-// enqueued and canceled, and those that were claimed go on. Pausing twice is pausing once.
+// enqueued and canceled, and those that were claimed go on. Pausing twice is pausing once. Redis keeps the pause: where it
+// loses its data, the queue is worked on again.
 func (c *Client) Pause(ctx context.Context, queue string) error {
 	return c.steer("pause", queue, func(p Pauser) error { return p.Pause(ctx, queue) })
 }

@@ -9,7 +9,7 @@ import (
 //
 // Its ticks are the same in every process and do not depend on when they are asked for, so that any number of replicas
 // agree on them: Every, and Parse of package cron, make such ones. A schedule is asked by one goroutine at a time of each
-// pool that has it.
+// pool that has it, and only computes: until it answers, all others of the pool wait, and so does Stop for as long as it may.
 type Schedule interface {
 	// Next returns the first tick after t; a zero time says that there is none. A later t never has an earlier tick. Pools
 	// round ticks up to whole milliseconds.

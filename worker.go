@@ -19,7 +19,7 @@ var (
 
 // Pool claims jobs, runs their handlers, records what became of them and tells who is to know. It is used once: Start
 // and Stop, or Run. It owns every goroutine that it starts, and all have ended when Stop returns, but for those of
-// handlers, and of calls to backends, that ignore their context.
+// handlers, and of calls to backends, that ignore their context, and of schedules that never answer.
 type Pool struct {
 	cfg      Config
 	client   *Client
