@@ -266,7 +266,9 @@ func (s frugal) Get(ctx context.Context, id string) (*worker.Status, error) {
 	return &worker.Status{JobID: id, Queue: row.Queue, State: row.State, Version: row.Version, Error: row.Error}, nil
 }
 
-func withFrugal(c *worker.Config) { c.StatusStore = frugal{c.StatusStore.(*workertest.MemoryStatusStore)} }
+func withFrugal(c *worker.Config) {
+	c.StatusStore = frugal{c.StatusStore.(*workertest.MemoryStatusStore)}
+}
 
 func TestCancelKnowsOfTheJobWhatTheRowDoesNot(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
