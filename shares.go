@@ -167,12 +167,8 @@ func (s *slots) peers(sh *share, now time.Duration) float64 {
 // again, or has too many jobs that ended and cannot be settled.
 func (s *slots) full(sh *share) bool {
 	wanted := sh.granted + sh.claiming
-	return sh.limit > 0 && sh.held+wanted >= sh.limit || sh.failed && wanted > 0 || sh.unsaved > s.mostUnsaved()
+	return sh.limit > 0 && sh.held+wanted >= sh.limit || sh.failed && wanted > 0 || sh.unsaved > max(2*maxBatch, 2*s.size)
 }
-
-// mostUnsaved is how many jobs of one queue that ended may wait to be settled, before no more are claimed. All queues together
-// may have four times as many.
-func (s *slots) mostUnsaved() int { return max(2*maxBatch, 2*s.size) }
 
 // late reports whether a claim under way takes much longer than those before: its server may hang, and other queues are
 // not to wait with it.
@@ -181,6 +177,9 @@ func (sh *share) late(now time.Duration) bool {
 }
 
 func (sh *share) lateAfter() time.Duration { return max(minLate, lateness*sh.claim) }
+
+// hangs reports whether a claim under way is so late that what it takes is no matter of how fast the server is.
+func (sh *share) hangs(now time.Duration) bool { return sh.late(now) && now-sh.asked > pollInterval }
 
 // barred reports whether the queue gets no slot now, though it may want some.
 func (s *slots) barred(sh *share, now time.Duration) bool { return s.full(sh) || sh.late(now) }
@@ -237,11 +236,11 @@ func (s *slots) before(a *share, pace float64, b *share, other float64) bool {
 	return pace < other
 }
 
-// keepUp sees that queues that may have no more slots now don't fall behind by more than what brings them back to their limit:
-// what they may not use they are not to make up for later.
+// keepUp sees that queues at their limit don't fall behind by more than what brings them back to it: what they may not use
+// they are not to make up for later. Nor is what a claim that hangs keeps from them; what one that is just late does, they have.
 func (s *slots) keepUp(now time.Duration, weight int, pace float64) {
 	for _, sh := range s.shares {
-		if sh.active && s.barred(sh, now) && (!s.strict || sh.weight == weight) {
+		if sh.active && (s.full(sh) || sh.hangs(now)) && (!s.strict || sh.weight == weight) {
 			behind := float64(sh.limit) * s.expects(sh).Seconds() / float64(sh.weight)
 			sh.paid += max(0, pace-behind-s.pace(sh, now))
 		}

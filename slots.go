@@ -168,16 +168,12 @@ func (sh *share) signal() {
 
 // free returns how many slots may be given out. What a late claim was to fill may: if it brings jobs after all, they wait.
 func (s *slots) free(now time.Duration) int {
-	free, unsaved := s.size+s.ahead()-s.running-len(s.ready), 0
+	free := s.size + s.ahead() - s.running - len(s.ready)
 	for _, sh := range s.shares {
-		unsaved += sh.unsaved
 		free -= sh.granted
 		if !sh.late(now) {
 			free -= sh.claiming
 		}
-	}
-	if unsaved > 4*s.mostUnsaved() {
-		return 0
 	}
 	return free
 }

@@ -178,27 +178,3 @@ func TestWhatIsClaimedAheadStartsInTimeThoughCPUsAreFew(t *testing.T) {
 		assert.Less(t, p.waited, maxAheadWait, lasts)
 	}
 }
-
-// What ended and can't be settled runs again should the process die, so there is a bound for all queues together, too.
-func TestQueuesThatCannotSettleHaveABoundTogether(t *testing.T) {
-	s := newSlots(10, false)
-	for range 50 {
-		sh := s.addShare(1, 0)
-		for range 200 {
-			n := s.take(sh)
-			for start := s.claimed(sh, n, line(sh, n), ms, false); len(start) > 0; start = start[1:] {
-				start[0].taken = s.epoch
-				if next, _ := s.finish(start[0]); next != nil {
-					start = append(start, next)
-				}
-			}
-		}
-		s.leave(sh)
-	}
-	total := 0
-	for _, sh := range s.shares {
-		total += sh.unsaved
-	}
-	assert.Greater(t, total, 2*s.mostUnsaved())
-	assert.Less(t, total, 4*s.mostUnsaved()+2*maxAhead)
-}

@@ -118,38 +118,40 @@ func TestAQueueThatHangsStarvesNoOther(t *testing.T) {
 	}
 }
 
-// slowOnce is a queue of which one claim takes so long when it is asked to.
-type slowOnce struct {
+// slow is a queue of whose claims of one name each takes as long as takes says.
+type slow struct {
 	worker.Queue
-	name string
-	slow *atomic.Int64
+	name  string
+	takes func() time.Duration
 }
 
-func (q slowOnce) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
+func (q slow) Consume(ctx context.Context, queue string, opts worker.ConsumeOptions) (worker.Consumer, error) {
 	c, err := q.Queue.Consume(ctx, queue, opts)
 	if err != nil || queue != q.name {
 		return c, err
 	}
 	return oddConsumer{Consumer: c, claim: func(c worker.Consumer, ctx context.Context, opts worker.ClaimOptions) ([]*worker.Job, error) {
 		if opts.Limit > 0 {
-			time.Sleep(time.Duration(q.slow.Swap(0)))
+			time.Sleep(q.takes())
 		}
 		return c.Claim(ctx, opts)
 	}}, nil
 }
 
-// A queue whose claim answers late doesn't make up for what it could not use meanwhile.
-func TestAClaimThatWasLateStarvesNoOther(t *testing.T) {
+// A queue whose claim hung doesn't make up for what it could not use meanwhile.
+func TestAClaimThatHungStarvesNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		y, slow := newTally(), new(atomic.Int64)
+		y, next := newTally(), new(atomic.Int64)
 		r := newRig(t, y.handler, withoutStore, serving(10, map[string]worker.QueueConfig{"light": {Weight: 1}, "heavy": {Weight: 9}}),
-			func(c *worker.Config) { c.Queue = slowOnce{c.Queue, "heavy", slow} })
+			func(c *worker.Config) {
+				c.Queue = slow{c.Queue, "heavy", func() time.Duration { return time.Duration(next.Swap(0)) }}
+			})
 		r.load("light", 10_000, 100)
 		r.load("heavy", 10_000, 100)
 		r.start()
 		defer r.stop()
 		r.after(10 * time.Second)
-		slow.Store(int64(2900 * time.Millisecond))
+		next.Store(int64(2900 * time.Millisecond))
 		r.after(3 * time.Second)
 		y.take()
 		for range 3 {
@@ -158,5 +160,31 @@ func TestAClaimThatWasLateStarvesNoOther(t *testing.T) {
 			require.InDelta(t, 50, got["light"], 15, "its tenth of 500: %v", got)
 			require.InDelta(t, 450, got["heavy"], 25, "%v", got)
 		}
+	})
+}
+
+// One whose claims are late now and then has its share all the same.
+func TestClaimsThatAreOftenLateCostAQueueNoShare(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		y, n := newTally(), 0
+		r := newRig(t, y.handler, withoutStore, serving(4, map[string]worker.QueueConfig{"light": {Weight: 1}, "heavy": {Weight: 9}}),
+			func(c *worker.Config) {
+				c.Queue = slow{c.Queue, "heavy", func() time.Duration {
+					if n++; n%20 == 0 {
+						return 500 * time.Millisecond
+					}
+					return 2 * time.Millisecond
+				}}
+			})
+		r.load("light", 5_000, 100)
+		r.load("heavy", 5_000, 100)
+		r.start()
+		defer r.stop()
+		r.after(10 * time.Second)
+		y.take()
+		r.after(time.Minute)
+		got := y.take()
+		heavy, light := float64(got["heavy"]), float64(got["light"])
+		require.InDelta(t, .9, heavy/(heavy+light), .02, "%v", got)
 	})
 }
