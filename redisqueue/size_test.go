@@ -199,5 +199,5 @@ func TestHoldersAreAskedForInParts(t *testing.T) {
 		require.Equal(t, ask[i].Unique.Key, holder.ID)
 		require.Equal(t, holder.ID, holder.Job.ID)
 	}
-	require.Contains(t, s.text("INFO", "commandstats"), "cmdstat_evalsha:calls=3,")
+	require.Contains(t, s.text("INFO", "commandstats"), "cmdstat_evalsha:calls=4,")
 }

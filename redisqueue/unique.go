@@ -65,8 +65,7 @@ func (c *consumer) Unlock(ctx context.Context, jobs ...*worker.Job) error {
 	return nil
 }
 
-// maxBodies is how many holders' bodies one call answers: with payloads of the usual limit they have maxCallBytes. Who replaces
-// needs a call for each job besides.
+// maxBodies is how many holders' bodies one call answers: with payloads of the usual limit they have maxCallBytes.
 const maxBodies = 4
 
 // Holders tells which jobs have the unique keys of the given ones.
@@ -84,12 +83,18 @@ func (q *Queue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worker.Hold
 		places[job.Queue] = append(places[job.Queue], i)
 	}
 	for queue, all := range places {
-		size := maxElements
-		if slices.ContainsFunc(all, func(i int) bool { return jobs[i].Unique.Replace }) {
-			size = maxBodies
+		few := len(all) <= maxBodies
+		for part := range slices.Chunk(all, maxElements) {
+			if err := q.holders(ctx, queue, jobs, part, few, holders); err != nil {
+				return nil, explain(doing, queue, err)
+			}
 		}
-		for part := range slices.Chunk(all, size) {
-			if err := q.holders(ctx, queue, jobs, part, holders); err != nil {
+		if few {
+			continue
+		}
+		taken := slices.DeleteFunc(all, func(i int) bool { return holders[i].ID == "" || !jobs[i].Unique.Replace })
+		for part := range slices.Chunk(taken, maxBodies) {
+			if err := q.holders(ctx, queue, jobs, part, true, holders); err != nil {
 				return nil, explain(doing, queue, err)
 			}
 		}
@@ -97,13 +102,13 @@ func (q *Queue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worker.Hold
 	return holders, nil
 }
 
-// holders fills in what is known of the jobs in some places, all of one queue.
-func (q *Queue) holders(ctx context.Context, queue string, jobs []*worker.Job, places []int, holders []worker.Holder) error {
+// holders fills in what is known of the jobs in some places, all of one queue, with the bodies for those that replace.
+func (q *Queue) holders(ctx context.Context, queue string, jobs []*worker.Job, places []int, bodies bool, holders []worker.Holder) error {
 	k := keysOf(q.config.Namespace, queue)
 	keys, args := holdersScript.keysFor(k, ""), make([]string, 0, 2*len(places))
 	for _, i := range places {
 		keys = append(keys, k.unique(jobs[i].Unique.Key))
-		args = append(args, jobs[i].ID, flagArg(jobs[i].Unique.Replace))
+		args = append(args, jobs[i].ID, flagArg(bodies && jobs[i].Unique.Replace))
 	}
 	reply, err := q.call(ctx, holdersScript, keys, args)
 	if err != nil {
