@@ -140,13 +140,14 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs ...*Job) error {
 
 // send hands jobs on once all of them are in order.
 func (c *Client) send(ctx context.Context, doing string, jobs []*Job, hand func(context.Context, []*Job) error) error {
-	if err := complete(jobs); err != nil {
+	jobs, err := complete(jobs)
+	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if len(jobs) == 0 {
 		return nil
 	}
-	err := c.check(jobs)
+	err = c.check(jobs)
 	if err == nil {
 		err = c.traced(ctx, jobs, hand)
 	}
@@ -165,27 +166,40 @@ func (c *Client) traced(ctx context.Context, jobs []*Job, hand func(context.Cont
 	return err
 }
 
-func complete(jobs []*Job) error {
+// complete fills in what was left out, and returns the jobs without those that a later one of the call has taken the place of
+// in an earlier call.
+func complete(jobs []*Job) ([]*Job, error) {
 	for i, job := range jobs {
 		if job == nil {
-			return fmt.Errorf("job %d is nil", i)
+			return nil, fmt.Errorf("job %d is nil", i)
 		}
 		if job.claimed() {
-			return fmt.Errorf("job %q was claimed by a worker: enqueue a job of your own, as NewJob makes it", job.ID)
+			return nil, job.claimedError()
 		}
 		job.complete()
 	}
 	if len(jobs) < 2 {
-		return nil
+		return jobs, nil
 	}
-	seen := make(map[string]bool, len(jobs))
+	seen := make(map[string]*Job, len(jobs))
+	var gone map[*Job]bool
 	for _, job := range jobs {
-		if seen[job.ID] {
-			return fmt.Errorf("job %q is in the call twice", job.ID)
+		switch before := seen[job.ID]; {
+		case before == nil:
+		case before != job && before.replaces() && job.replaces() && before.Unique.Key == job.Unique.Key:
+			if gone == nil {
+				gone = make(map[*Job]bool)
+			}
+			gone[before] = true
+		default:
+			return nil, fmt.Errorf("job %q is in the call twice", job.ID)
 		}
-		seen[job.ID] = true
+		seen[job.ID] = job
 	}
-	return nil
+	if gone == nil {
+		return jobs, nil
+	}
+	return slices.DeleteFunc(slices.Clone(jobs), func(job *Job) bool { return gone[job] }), nil
 }
 
 func (c *Client) check(jobs []*Job) error {
@@ -329,6 +343,9 @@ func save(ctx context.Context, store StatusStore, statuses []Status) (saved []Sa
 func InitialStatus(job *Job) (Status, error) {
 	if job == nil {
 		return Status{}, errors.New("initial status: job is nil")
+	}
+	if job.claimed() {
+		return Status{}, fmt.Errorf("initial status: %w", job.claimedError())
 	}
 	job.complete()
 	if err := job.check(0); err != nil {

@@ -346,15 +346,17 @@ func TestEnqueueUnderTheIDOfAnotherJob(t *testing.T) {
 func TestAJobThatWasClaimedIsNotEnqueued(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var r *rig
-		var passedOn error
+		var passedOn, written error
 		r = newRig(t, func(ctx context.Context, job *worker.Job, _ ping) error {
 			passedOn = r.pool.Client().EnqueueMany(ctx, job)
+			_, written = worker.InitialStatus(job)
 			return nil
 		}).start()
 		defer r.stop()
 		job := r.enqueue(1)
 		r.after(time.Second)
 		require.ErrorContains(t, passedOn, `job "`+job.ID+`" was claimed by a worker`)
+		require.ErrorContains(t, written, "was claimed by a worker", "nor is its row written in a transaction")
 		require.Equal(t, succeeded, r.last(job.ID).State)
 	})
 }

@@ -38,7 +38,7 @@ type Config struct {
 	Retry RetryPolicy
 	// MaxCrashes is how many workers a job may take down before it fails. Zero means 3. A job with its last crash to spend
 	// runs alone, so that it takes nothing else along: from its claim until it has ended the worker claims nothing, from any
-	// queue, and it starts when what the worker runs has ended. JobTimeout bounds both.
+	// queue, and it starts when what the worker runs has ended: their timeouts bound that.
 	MaxCrashes int
 	// JobTimeout bounds a handler where neither the job nor its handler's defaults do. Zero means 30 minutes.
 	JobTimeout time.Duration

@@ -16,13 +16,7 @@ const maxReplaces = 5
 // enqueueUnique enqueues jobs of which some are unique. Those whose key is taken are turned away before anything is written
 // of them, or put in the place of the holder; the queue has the last word on the others.
 func (c *Client) enqueueUnique(ctx context.Context, jobs []*Job) error {
-	failed := make(map[string]error)
-	replaced := make(map[*Job]*Job)
-	defer func() { // whatever became of others: enqueued again under their own ids these would run once more
-		for job, now := range replaced {
-			job.ID, job.Topic = now.ID, now.Topic
-		}
-	}()
+	failed, replaced := make(map[string]error), make(map[*Job]replacement)
 	for range maxReplaces {
 		free := c.turnAway(ctx, jobs, failed, replaced)
 		if len(free) == 0 {
@@ -36,20 +30,46 @@ func (c *Client) enqueueUnique(ctx context.Context, jobs []*Job) error {
 		case errors.As(err, &refused):
 			maps.Copy(failed, refused.Failed)
 		case err != nil:
+			if c.store != nil { // enqueued again under their own ids they would run once more
+				rename(replaced)
+			}
 			return err
 		}
 		jobs = slices.DeleteFunc(free, func(job *Job) bool { return !job.replaces() || !isDuplicate(failed[job.ID]) })
 	}
+	for job := range replaced {
+		delete(failed, job.ID)
+	}
+	for _, r := range replaced {
+		if r.err != nil {
+			failed[r.now.ID] = r.err
+		}
+	}
+	rename(replaced)
 	if len(failed) > 0 {
 		return &EnqueueError{Failed: failed}
 	}
 	return nil
 }
 
+// replacement is what has become of a job that took another one's place: that one as it is now, and why its status is not
+// recorded, if it isn't.
+type replacement struct {
+	now *Job
+	err error
+}
+
+// rename gives jobs the ids of those whose places they have taken.
+func rename(replaced map[*Job]replacement) {
+	for job, r := range replaced {
+		job.ID, job.Topic = r.now.ID, r.now.Topic
+	}
+}
+
 func (j *Job) replaces() bool { return j.Unique != nil && j.Unique.Replace }
 
 // turnAway returns the jobs that may be enqueued. The others are in failed, or in replaced with what became of the holder.
-func (c *Client) turnAway(ctx context.Context, jobs []*Job, failed map[string]error, replaced map[*Job]*Job) (free []*Job) {
+func (c *Client) turnAway(ctx context.Context, jobs []*Job, failed map[string]error, replaced map[*Job]replacement) (free []*Job) {
 	holders := c.holders(ctx, jobs)
 	for _, job := range jobs {
 		holder, taken := holders[job.ID]
@@ -66,10 +86,7 @@ func (c *Client) turnAway(ctx context.Context, jobs []*Job, failed map[string]er
 				free = append(free, job)
 				continue
 			case now != nil:
-				delete(failed, job.ID)
-				if replaced[job] = now; err != nil {
-					failed[now.ID] = err
-				}
+				replaced[job] = replacement{now, err}
 				continue
 			}
 		}
@@ -129,7 +146,7 @@ func (c *Client) replace(ctx context.Context, job *Job, holder Holder, later boo
 			return nil, fmt.Errorf("replace job %q: %w", holder.ID, err)
 		}
 		if row.ended() {
-			return nil, job.duplicateOf(holder.ID)
+			return nil, job.keptOutBy(holder.ID, later)
 		}
 		now := job.snapshot()
 		now.ID, now.Topic = waiting.ID, waiting.Topic
@@ -139,7 +156,7 @@ func (c *Client) replace(ctx context.Context, job *Job, holder Holder, later boo
 			return nil, fmt.Errorf("replace job %q: %w", holder.ID, err)
 		case place == PlaceWaiting:
 			if err = c.recordReplaced(ctx, row, now, token); errors.Is(err, errOver) {
-				return nil, job.duplicateOf(holder.ID)
+				return nil, job.keptOutBy(holder.ID, later)
 			}
 			return now, err
 		case place != PlaceUnknown:
@@ -157,6 +174,14 @@ func (c *Client) replace(ctx context.Context, job *Job, holder Holder, later boo
 	return nil, job.duplicateOf(holder.ID)
 }
 
+// keptOutBy is the error of a job whose key a job has that is over and not settled. One that was committed may come later.
+func (j *Job) keptOutBy(holder string, later bool) error {
+	if later {
+		return fmt.Errorf("replace job %q: %w", holder, errOver)
+	}
+	return j.duplicateOf(holder)
+}
+
 // rowOf reads a job's row, nil if there is none or it cannot be read in this store.
 func (c *Client) rowOf(ctx context.Context, id string) (*Status, error) {
 	if c.getter == nil {
@@ -172,24 +197,31 @@ func (c *Client) rowOf(ctx context.Context, id string) (*Status, error) {
 // errOver says that a job had ended before another one took its place, which is dropped with it.
 var errOver = errors.New("the job had ended")
 
-// recordReplaced saves the status of a job that another one has taken the place of, by the token of that.
+// recordReplaced saves the status of a job that another one has taken the place of, by the token of that, also when ctx has
+// ended meanwhile. It returns errOver when the job had ended before.
 func (c *Client) recordReplaced(ctx context.Context, row *Status, job *Job, token int64) error {
 	if row == nil {
 		return nil
 	}
-	if row = c.latest(ctx, row); row.State.Final() {
-		if row.ended() && row.Token() < token {
-			return errOver
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if row = c.latest(ctx, row); !row.State.Final() {
+		st := waitingStatus(job, 0)
+		st.Version, st.Attempt, st.Crashes, st.Error = editedVersion(token), row.Attempt, row.Crashes, row.Error
+		if row.State == StateRetrying {
+			st.State = StateRetrying
 		}
-		return nil
+		saved, err := c.saveChanged(ctx, st)
+		if err != nil {
+			return fmt.Errorf("job %q is replaced, its status is not recorded: %w", job.ID, err)
+		}
+		if saved.OK || !saved.Current.Final() {
+			return nil
+		}
+		row = c.latest(ctx, row) // which may have ended just now
 	}
-	st := waitingStatus(job, 0)
-	st.Version, st.Attempt, st.Crashes, st.Error = editedVersion(token), row.Attempt, row.Crashes, row.Error
-	if row.State == StateRetrying {
-		st.State = StateRetrying
-	}
-	if err := c.saveChanged(ctx, st); err != nil {
-		return fmt.Errorf("job %q is replaced, its status is not recorded: %w", job.ID, err)
+	if row.ended() && row.Token() < token {
+		return errOver
 	}
 	return nil
 }

@@ -235,6 +235,10 @@ func (j *Job) claimed() bool {
 	return j.live != nil
 }
 
+func (j *Job) claimedError() error {
+	return fmt.Errorf("job %q was claimed by a worker: enqueue a job of your own, as NewJob makes it", j.ID)
+}
+
 // complete fills in what a producer may leave out.
 func (j *Job) complete() {
 	if j.ID == "" {

@@ -162,7 +162,7 @@ func (c *Client) recordEdit(ctx context.Context, row *Status, info JobInfo, job 
 	if job.Retry.MaxAttempts > 0 || job.Retry.Window > 0 {
 		st.MaxAttempts = job.Retry.MaxAttempts
 	}
-	if err := c.saveChanged(ctx, st); err != nil {
+	if _, err := c.saveChanged(ctx, st); err != nil {
 		return fmt.Errorf("the job is edited, its status is not recorded: %w", err)
 	}
 	return nil
@@ -178,14 +178,17 @@ func (c *Client) latest(ctx context.Context, row *Status) *Status {
 }
 
 // saveChanged saves the status of a job that was changed while it waited, and announces it. Its token was drawn with the
-// change: claims before it were over when the job waited, and claims and changes that came since have larger tokens, before
-// which it yields. So what isn't OK was overtaken.
-func (c *Client) saveChanged(ctx context.Context, st Status) error {
+// change: claims and changes that came since have larger tokens, before which it yields. So what isn't OK was overtaken, or is
+// the end that a worker had saved of the job before it lost it.
+func (c *Client) saveChanged(ctx context.Context, st Status) (Saved, error) {
 	saved, err := save(ctx, c.store, []Status{st})
-	if err == nil && saved[0].OK {
+	if err != nil {
+		return Saved{}, err
+	}
+	if saved[0].OK {
 		c.notes.announce(st)
 	}
-	return err
+	return saved[0], nil
 }
 
 // Delete ends a job that waits as Cancel does, and drops what the queue keeps of it, or of one that is dead. ErrJobActive

@@ -320,6 +320,7 @@ func (s *session) callClose(ctx context.Context) (err error) {
 }
 
 func (s *session) revoke(r Revocation) {
+	r.Cause = readable(r.Cause)
 	s.mu.Lock()
 	a := s.held[r.Token]
 	if a == nil {
@@ -327,7 +328,7 @@ func (s *session) revoke(r Revocation) {
 	}
 	s.mu.Unlock()
 	if a != nil && a.job.ID == r.ID {
-		a.revoke(readable(r.Cause))
+		a.revoke(r.Cause)
 		if a.alone {
 			s.feed.pool.dismissAlone()
 		}
@@ -341,7 +342,7 @@ func (s *session) track(attempts []*attempt) {
 	for _, a := range attempts {
 		s.held[a.job.Token] = a
 		if r, ok := s.early[a.job.Token]; ok && r.ID == a.job.ID {
-			a.revoke(readable(r.Cause))
+			a.revoke(r.Cause)
 		}
 	}
 	clear(s.early) // what else is in it has ended

@@ -41,9 +41,10 @@ type UniquePolicy struct {
 	// not replaced: the error is a *DuplicateError. One that is claimed and has its key UntilStarted may see what it was
 	// enqueued with only: it gives the key up, and this job is enqueued behind it.
 	//
-	// When the outcome is unknown it may have taken the place: repeated after the one has run, the job runs again. A status
-	// store that is no Getter cannot tell that a job was over when its worker died, and is dropped with its next claim: what
-	// has taken its place by then is dropped as well.
+	// When the outcome is unknown it may have taken the place: repeated after the one has run, the job runs again. When its
+	// status could not be recorded, the error says so: it runs, and the store keeps the older job, which would run should Redis
+	// lose the newer one. A status store that is no Getter cannot tell that a job was over when its worker died, and is dropped
+	// with its next claim: what has taken its place by then is dropped as well.
 	Replace bool
 }
 

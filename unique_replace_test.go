@@ -245,3 +245,125 @@ func TestAJobThatReplacedIsNotEnqueuedOnceMore(t *testing.T) {
 		})
 	}
 }
+
+// Two of a call may take the same place, and then both have that one's id: passed again, the later one counts.
+func TestTwoThatReplaceTheSameMayBeEnqueuedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var ran []int
+		r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran = append(ran, p.N); return nil })
+		first := r.enqueue(1, one())
+		jobs := make([]*worker.Job, 3)
+		for i, opts := range [][]worker.JobOption{{one(replacing)}, {one(replacing)}, {}} {
+			job, err := worker.NewJob(ping{i + 2}, opts...)
+			require.NoError(t, err)
+			jobs[i] = job
+		}
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Enqueue" {
+				return errFlaky
+			}
+			return nil
+		}
+		require.ErrorIs(t, r.pool.Client().EnqueueMany(t.Context(), jobs...), errFlaky)
+		require.Equal(t, []string{first.ID, first.ID}, []string{jobs[0].ID, jobs[1].ID})
+		r.queue.Fault = nil
+		require.NoError(t, r.pool.Client().EnqueueMany(t.Context(), jobs...))
+		r.start()
+		defer r.stop()
+		r.after(time.Second)
+		require.ElementsMatch(t, []int{3, 4}, ran)
+	})
+}
+
+// Without a store nothing but its own id keeps a job out that has run in this period.
+func TestAJobThatReplacedRunsOnceInAPeriodWithoutAStore(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		ran := make(map[int]int)
+		r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran[p.N]++; return nil }, withoutStore)
+		period := func(p *worker.UniquePolicy) { p.Until, p.For = worker.ForPeriod, time.Hour }
+		r.enqueue(1, one(replacing, period))
+		second, err := worker.NewJob(ping{2}, one(replacing, period))
+		require.NoError(t, err)
+		third, err := worker.NewJob(ping{3})
+		require.NoError(t, err)
+		r.queue.Fault = func(_ context.Context, call string) error {
+			if call == "Enqueue" {
+				return errFlaky
+			}
+			return nil
+		}
+		require.ErrorIs(t, r.pool.Client().EnqueueMany(t.Context(), second, third), errFlaky)
+		r.queue.Fault = nil
+		r.start()
+		defer r.stop()
+		r.after(time.Second)
+		failed := (*worker.EnqueueError)(nil)
+		require.ErrorAs(t, r.pool.Client().EnqueueMany(t.Context(), second, third), &failed)
+		require.ErrorAs(t, failed.Failed[second.ID], new(*worker.DuplicateError))
+		r.after(time.Second)
+		require.Equal(t, map[int]int{2: 1, 3: 1}, ran)
+	})
+}
+
+// That a status is not recorded is said though the job that was replaced is in the same call.
+func TestWhatIsNotRecordedIsSaidOfTheJobInItsPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		first := r.enqueue(1, one())
+		second, err := worker.NewJob(ping{2}, one(replacing))
+		require.NoError(t, err)
+		r.store.Fault = func(_ context.Context, statuses []worker.Status) error {
+			if statuses[0].Token() > 0 {
+				return errFlaky
+			}
+			return nil
+		}
+		failed := (*worker.EnqueueError)(nil)
+		require.ErrorAs(t, r.pool.Client().EnqueueMany(t.Context(), first, second), &failed)
+		require.ErrorContains(t, failed.Failed[first.ID], "is replaced, its status is not recorded")
+	})
+}
+
+// The end of a job may be saved at the very moment at which another one takes its place.
+func TestReplaceSeesAnEndThatIsSavedMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, noop)
+		first := r.enqueue(1, one())
+		c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{})
+		require.NoError(t, err)
+		claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+		require.NoError(t, err)
+		require.NoError(t, c.Close(t.Context()))
+		r.store.Fault = func(context.Context, []worker.Status) error {
+			r.store.Fault = nil
+			r.save(worker.Status{JobID: first.ID, Type: first.Type, Queue: first.Queue, State: worker.StateSucceeded,
+				Version: claimed[0].Token<<14 | 3<<12})
+			return nil
+		}
+		r.duplicate(2, first.ID, one(replacing))
+	})
+}
+
+// What was committed may come later: it waits until the job that is over has left.
+func TestAPushedJobWaitsForOneThatIsOver(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var ran []int
+		r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran = append(ran, p.N); return nil })
+		first := r.enqueue(1, one())
+		c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{})
+		require.NoError(t, err)
+		claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
+		require.NoError(t, err)
+		require.NoError(t, c.Close(t.Context()))
+		r.save(worker.Status{JobID: first.ID, Type: first.Type, Queue: first.Queue, State: worker.StateSucceeded,
+			Version: claimed[0].Token<<14 | 3<<12})
+		time.Sleep(time.Millisecond)
+		second := r.write(2, one(replacing))
+		require.ErrorContains(t, r.pool.Client().Push(t.Context(), second), "not enqueued yet")
+		require.Equal(t, queued, r.last(second.ID).State)
+		r.start()
+		defer r.stop()
+		r.after(5 * time.Minute)
+		require.Equal(t, []int{2}, ran)
+	})
+}

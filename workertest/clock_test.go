@@ -35,7 +35,6 @@ func TestClock(t *testing.T) {
 	clock.Advance(0)
 }
 
-// A worker that waits is woken by the clock; package time need not pass.
 func TestAZeroClockCanBeSet(t *testing.T) {
 	clock, now := workertest.Clock{}, time.Now().Round(0)
 	clock.Set(now)
@@ -43,6 +42,7 @@ func TestAZeroClockCanBeSet(t *testing.T) {
 	assert.Equal(t, now.Add(time.Hour), clock.Now())
 }
 
+// A worker that waits is woken by the clock; package time need not pass.
 func TestClockWakesAWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := workertest.NewClock()
