@@ -190,6 +190,11 @@ func TestReplaceLeavesAJobThatIsOver(t *testing.T) {
 					return nil
 				}
 				second := r.duplicate(2, first.ID, one(replacing))
+				if !late {
+					info, err := r.queue.Find(t.Context(), worker.DefaultQueue, first.ID)
+					require.NoError(t, err)
+					require.JSONEq(t, `{"n":1}`, string(info.Job.Payload))
+				}
 				r.start()
 				defer r.stop()
 				r.after(time.Minute)
