@@ -167,6 +167,21 @@ func TestReplaceOfAJobThatWaitsToBeRetried(t *testing.T) {
 	})
 }
 
+// unsettled has a job claimed, which then waits again. What it returns saves the success that the worker had before it died.
+func (r *rig) unsettled(job *worker.Job) (succeed func()) {
+	r.t.Helper()
+	c, err := r.queue.Consume(r.t.Context(), job.Queue, worker.ConsumeOptions{})
+	require.NoError(r.t, err)
+	claimed, err := c.Claim(r.t.Context(), worker.ClaimOptions{Limit: 1})
+	require.NoError(r.t, err)
+	require.Len(r.t, claimed, 1)
+	require.NoError(r.t, c.Close(r.t.Context()))
+	return func() {
+		r.save(worker.Status{JobID: job.ID, Type: job.Type, Queue: job.Queue, State: worker.StateSucceeded,
+			Version: claimed[0].Token<<14 | 3<<12})
+	}
+}
+
 // A worker may die when it has saved a success and not settled it: then the job waits again, and what would take its place
 // would be dropped with it.
 func TestReplaceLeavesAJobThatIsOver(t *testing.T) {
@@ -176,15 +191,10 @@ func TestReplaceLeavesAJobThatIsOver(t *testing.T) {
 				var ran []int
 				r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran = append(ran, p.N); return nil })
 				first := r.enqueue(1, one())
-				c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{})
-				require.NoError(t, err)
-				claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
-				require.NoError(t, err)
-				require.NoError(t, c.Close(t.Context()))
+				succeed := r.unsettled(first)
 				r.queue.Fault = func(_ context.Context, call string) error {
 					if call == "Replace" && late || call == "Holders" && !late {
-						r.save(worker.Status{JobID: first.ID, Type: first.Type, Queue: first.Queue, State: worker.StateSucceeded,
-							Version: claimed[0].Token<<14 | 3<<12})
+						succeed()
 						r.queue.Fault = nil
 					}
 					return nil
@@ -207,17 +217,22 @@ func TestReplaceLeavesAJobThatIsOver(t *testing.T) {
 	}
 }
 
+// flaky is a fault of one kind of call.
+func flaky(call string) func(context.Context, string) error {
+	return func(_ context.Context, called string) error {
+		if called == call {
+			return errFlaky
+		}
+		return nil
+	}
+}
+
 // A job that has taken another one's place has its id from then on, whatever the call returns: enqueued again under its own it
 // would run a second time.
 func TestAJobThatReplacedIsNotEnqueuedOnceMore(t *testing.T) {
 	for name, fault := range map[string]func(r *rig){
 		"a batch whose rest has an unknown outcome": func(r *rig) {
-			r.queue.Fault = func(_ context.Context, call string) error {
-				if call == "Enqueue" {
-					return errFlaky
-				}
-				return nil
-			}
+			r.queue.Fault = flaky("Enqueue")
 		},
 		"its status is not recorded": func(r *rig) {
 			r.store.Fault = func(context.Context, []worker.Status) error { return errFlaky }
@@ -263,12 +278,7 @@ func TestTwoThatReplaceTheSameMayBeEnqueuedAgain(t *testing.T) {
 			require.NoError(t, err)
 			jobs[i] = job
 		}
-		r.queue.Fault = func(_ context.Context, call string) error {
-			if call == "Enqueue" {
-				return errFlaky
-			}
-			return nil
-		}
+		r.queue.Fault = flaky("Enqueue")
 		require.ErrorIs(t, r.pool.Client().EnqueueMany(t.Context(), jobs...), errFlaky)
 		require.Equal(t, []string{first.ID, first.ID}, []string{jobs[0].ID, jobs[1].ID})
 		r.queue.Fault = nil
@@ -291,12 +301,7 @@ func TestAJobThatReplacedRunsOnceInAPeriodWithoutAStore(t *testing.T) {
 		require.NoError(t, err)
 		third, err := worker.NewJob(ping{3})
 		require.NoError(t, err)
-		r.queue.Fault = func(_ context.Context, call string) error {
-			if call == "Enqueue" {
-				return errFlaky
-			}
-			return nil
-		}
+		r.queue.Fault = flaky("Enqueue")
 		require.ErrorIs(t, r.pool.Client().EnqueueMany(t.Context(), second, third), errFlaky)
 		r.queue.Fault = nil
 		r.start()
@@ -334,15 +339,10 @@ func TestReplaceSeesAnEndThatIsSavedMeanwhile(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, noop)
 		first := r.enqueue(1, one())
-		c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{})
-		require.NoError(t, err)
-		claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
-		require.NoError(t, err)
-		require.NoError(t, c.Close(t.Context()))
+		succeed := r.unsettled(first)
 		r.store.Fault = func(context.Context, []worker.Status) error {
 			r.store.Fault = nil
-			r.save(worker.Status{JobID: first.ID, Type: first.Type, Queue: first.Queue, State: worker.StateSucceeded,
-				Version: claimed[0].Token<<14 | 3<<12})
+			succeed()
 			return nil
 		}
 		r.duplicate(2, first.ID, one(replacing))
@@ -355,13 +355,8 @@ func TestAPushedJobWaitsForOneThatIsOver(t *testing.T) {
 		var ran []int
 		r := newRig(t, func(_ context.Context, _ *worker.Job, p ping) error { ran = append(ran, p.N); return nil })
 		first := r.enqueue(1, one())
-		c, err := r.queue.Consume(t.Context(), worker.DefaultQueue, worker.ConsumeOptions{})
-		require.NoError(t, err)
-		claimed, err := c.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
-		require.NoError(t, err)
-		require.NoError(t, c.Close(t.Context()))
-		r.save(worker.Status{JobID: first.ID, Type: first.Type, Queue: first.Queue, State: worker.StateSucceeded,
-			Version: claimed[0].Token<<14 | 3<<12})
+		succeed := r.unsettled(first)
+		succeed()
 		time.Sleep(time.Millisecond)
 		second := r.write(2, one(replacing))
 		require.ErrorContains(t, r.pool.Client().Push(t.Context(), second), "not enqueued yet")
