@@ -350,11 +350,7 @@ func TestACancelThatOvertakesTheClaimEndsWhatWaitsToRunAlone(t *testing.T) {
 			serving(2, map[string]worker.QueueConfig{"a": {}, "b": {}}), func(c *worker.Config) { c.MaxCrashes = 2 },
 			overtaking(func(job *worker.Job) bool { return job.Crashes > 0 }))
 		suspect := r.enqueue(2, worker.OnQueue("b"))
-		dying, err := r.queue.Consume(t.Context(), "b", worker.ConsumeOptions{MaxCrashes: 2})
-		require.NoError(t, err)
-		claimed, err := dying.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
-		require.NoError(t, err)
-		require.Len(t, claimed, 1)
+		dying := r.claimedFrom("b")
 		r.enqueue(1, worker.OnQueue("a"))
 		r.start()
 		defer r.stop()

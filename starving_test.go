@@ -35,6 +35,17 @@ func (q partlyDown) Consume(ctx context.Context, queue string, opts worker.Consu
 	return oddConsumer{Consumer: c, claim: claim}, nil
 }
 
+// claimedFrom is a worker that is given one job of a queue.
+func (r *rig) claimedFrom(queue string) worker.Consumer {
+	r.t.Helper()
+	c, err := r.queue.Consume(r.t.Context(), queue, worker.ConsumeOptions{MaxCrashes: 2})
+	require.NoError(r.t, err)
+	claimed, err := c.Claim(r.t.Context(), worker.ClaimOptions{Limit: 1})
+	require.NoError(r.t, err)
+	require.Len(r.t, claimed, 1)
+	return c
+}
+
 // A job with its last crash to spend waits until nothing runs beside it, and nothing is claimed meanwhile. When it is
 // canceled it ends at once, and the queues go on.
 func TestACancelEndsWhatWaitsToRunAlone(t *testing.T) {
@@ -47,11 +58,7 @@ func TestACancelEndsWhatWaitsToRunAlone(t *testing.T) {
 			return nil
 		}, serving(2, map[string]worker.QueueConfig{"a": {}, "b": {}}), func(c *worker.Config) { c.MaxCrashes = 2 })
 		suspect := r.enqueue(2, worker.OnQueue("b"))
-		dying, err := r.queue.Consume(t.Context(), "b", worker.ConsumeOptions{MaxCrashes: 2})
-		require.NoError(t, err)
-		claimed, err := dying.Claim(t.Context(), worker.ClaimOptions{Limit: 1})
-		require.NoError(t, err)
-		require.Len(t, claimed, 1)
+		dying := r.claimedFrom("b")
 		r.enqueue(1, worker.OnQueue("a"))
 		r.start()
 		r.after(time.Second)
