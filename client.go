@@ -181,25 +181,18 @@ func complete(jobs []*Job) ([]*Job, error) {
 	if len(jobs) < 2 {
 		return jobs, nil
 	}
-	seen := make(map[string]*Job, len(jobs))
-	var gone map[*Job]bool
+	last := make(map[string]*Job, len(jobs))
 	for _, job := range jobs {
-		switch before := seen[job.ID]; {
-		case before == nil:
-		case before != job && before.replaces() && job.replaces() && before.Unique.Key == job.Unique.Key:
-			if gone == nil {
-				gone = make(map[*Job]bool)
-			}
-			gone[before] = true
-		default:
+		before := last[job.ID]
+		if before != nil && (before == job || !before.replaces() || !job.replaces() || before.Unique.Key != job.Unique.Key) {
 			return nil, fmt.Errorf("job %q is in the call twice", job.ID)
 		}
-		seen[job.ID] = job
+		last[job.ID] = job
 	}
-	if gone == nil {
+	if len(last) == len(jobs) {
 		return jobs, nil
 	}
-	return slices.DeleteFunc(slices.Clone(jobs), func(job *Job) bool { return gone[job] }), nil
+	return slices.DeleteFunc(slices.Clone(jobs), func(job *Job) bool { return last[job.ID] != job }), nil
 }
 
 func (c *Client) check(jobs []*Job) error {

@@ -95,6 +95,9 @@ func TestBadJobsAreRefusedBeforeAnythingIsWritten(t *testing.T) {
 		for name, tt := range tests {
 			assert.ErrorContains(t, client.EnqueueMany(t.Context(), good, tt.job), tt.want, name)
 		}
+		replaces, err := worker.NewJob(ping{1}, one(replacing))
+		require.NoError(t, err)
+		assert.ErrorContains(t, client.EnqueueMany(t.Context(), replaces, replaces), "twice")
 		_, err = client.Enqueue(t.Context(), ping{1}, worker.After(-time.Second))
 		assert.ErrorContains(t, err, "Delay is -1s")
 		assert.Zero(t, r.queue.Count("default", worker.PlaceWaiting))

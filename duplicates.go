@@ -244,7 +244,8 @@ func (c *Client) closeRound(ctx context.Context, round *Job, token int64, before
 	st := waitingStatus(round, 0)
 	st.State, st.Error = StateCanceled, cleanText("not requeued: "+why.Error())
 	if before != nil && before.State.Final() {
-		st.State, st.Error, st.Message, st.Progress, st.Result = before.State, before.Error, before.Message, before.Progress, before.Result
+		st.State, st.Error, st.Message = before.State, before.Error, before.Message
+		st.Progress, st.Result = before.Progress, before.Result
 		st.Attempt, st.Crashes, st.MaxAttempts = before.Attempt, before.Crashes, or(before.MaxAttempts, st.MaxAttempts)
 	}
 	st.Version, st.RunAt, st.At = version(token, phaseFinal, 0), time.Time{}, time.Now()

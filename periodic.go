@@ -28,11 +28,11 @@ type Periodic struct {
 	Schedule Schedule
 	// Payload is that of all its jobs. Set it or PayloadAt.
 	Payload Payload
-	// PayloadAt makes the payload of one tick's job: the same on all replicas. It only computes, as a Schedule does. NewPool calls it once, with
-	// the first tick from now on, to see whether a job can be made of it; later the pool calls it, maybe several times for a
-	// tick, and for one tick of all its schedules at a time. After an error the tick is tried again, and keeps those after
-	// it waiting; one that is Permanent gives the tick up, and so does a status store that refuses its job's status with
-	// such an error.
+	// PayloadAt makes the payload of one tick's job: the same on all replicas. It only computes, as a Schedule does. NewPool
+	// calls it once, with the first tick from now on, to see whether a job can be made of it; later the pool calls it, maybe
+	// several times for a tick, and for one tick of all its schedules at a time. After an error the tick is tried again, and
+	// keeps those after it waiting; one that is Permanent gives the tick up, and so does a status store that refuses its
+	// job's status with such an error.
 	PayloadAt func(tick time.Time) (Payload, error)
 	// Options are those of its jobs, ranking before the payload's own. They can set neither the id nor At; After(d)
 	// postpones each job behind its tick. The queue that they name is the same for all ticks. UniqueBy keeps a tick from

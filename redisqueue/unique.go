@@ -103,7 +103,9 @@ func (q *Queue) Holders(ctx context.Context, jobs ...*worker.Job) ([]worker.Hold
 }
 
 // holders fills in what is known of the jobs in some places, all of one queue, with the bodies for those that replace.
-func (q *Queue) holders(ctx context.Context, queue string, jobs []*worker.Job, places []int, bodies bool, holders []worker.Holder) error {
+func (q *Queue) holders(
+	ctx context.Context, queue string, jobs []*worker.Job, places []int, bodies bool, holders []worker.Holder,
+) error {
 	k := keysOf(q.config.Namespace, queue)
 	keys, args := holdersScript.keysFor(k, ""), make([]string, 0, 2*len(places))
 	for _, i := range places {
